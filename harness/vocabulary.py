@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The words all rooms share: verdicts, findings, images, targets' facts, and the error tree.
+
+Nothing here does I/O. A word that two rooms need stands here; everything else stays in its room.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from msgspec import Struct
+
+from reference_model.outcome import Observation, Prediction
+from reference_model.scenario import Scenario
+
+# --- errors: one tree; the exit status says whose failure it is ------------------------------
+
+
+class HarnessError(Exception):
+    """Root of every expected failure. The message says what, where, and what to do."""
+
+    exit_status = 3
+
+
+class UsageError(HarnessError):
+    """Wrong command line or input: status 2, nothing half-written."""
+
+    exit_status = 2
+
+
+class InfraError(HarnessError):
+    """The machine, the link, the network or a tool failed: never a kernel's result."""
+
+
+class ToolMissingError(InfraError):
+    """A program that is needed is not installed; the message carries the install command."""
+
+
+class NetworkError(InfraError):
+    """The archive cannot be reached and nothing is cached."""
+
+
+class BuildError(InfraError):
+    """The compiler or the module build failed."""
+
+
+class TargetError(InfraError):
+    """A target cannot be used: unreachable, wrong host key, no /dev/kvm."""
+
+
+class TransportLostError(TargetError):
+    """The link to a target broke while something ran on it."""
+
+
+class BootError(TargetError):
+    """A QEMU guest did not come up."""
+
+
+# --- verdicts ----------------------------------------------------------------------------------
+
+
+class Verdict(enum.Enum):
+    """What is said of one scenario on one target."""
+
+    MATCH = "MATCH"
+    DIVERGE = "DIVERGE"
+    KNOWN = "KNOWN"
+    FLAKY = "FLAKY"
+    SKIP = "SKIP"
+    CRASH = "CRASH"
+    HANG = "HANG"
+    INFRA = "INFRA"
+
+    @property
+    def is_finding(self) -> bool:
+        """True where the run must end with status 1."""
+        return self in (Verdict.DIVERGE, Verdict.CRASH, Verdict.HANG)
+
+
+# --- kernels and targets -----------------------------------------------------------------------
+
+
+class Image(Struct, frozen=True, kw_only=True):
+    """What QEMU boots: kernel + initramfs, and where it came from.
+
+    Paths are absolute text; ``release`` is ``uname -r`` as the package or the file says it, ""
+    where only booting can tell. ``key_file`` is the private SSH key whose public half is in the
+    initramfs; ``host_key`` is the guest's SSH public host key, ``ssh-ed25519 AAAA…``.
+    """
+
+    spec: str
+    kernel: str
+    initrd: str
+    release: str
+    origin: str
+    key_file: str
+    host_key: str
+
+
+class TargetInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a probe found on a target; part of every result.
+
+    ``env`` holds the environment facts under the model's names (``granule``, ``ipa_limit``,
+    ``fwb``, ``dic``, ``tlb_range``, ``haf``, ``xnx``, ``mode``), as text, as
+    ``reference_model.profiles.Environment.parse`` takes them. ``missing`` maps a channel or
+    ability that the target lacks to the reason.
+    """
+
+    name: str
+    kind: str
+    release: str
+    machine: str = ""
+    accel: str = ""
+    cpu: str = ""
+    env: dict[str, str] = {}
+    tracefs: bool = False
+    modules: bool = False
+    hugepages: tuple[str, ...] = ()
+    missing: dict[str, str] = {}
+    boot_seconds: float = 0.0
+
+    def describe(self) -> str:
+        """One line in the manner of EXPERIENCE: release, machine, mode, granule, IPA limit."""
+        where = " ".join(part for part in (self.kind, self.accel, self.cpu) if part)
+        facts = " ".join(
+            part
+            for part in (
+                self.env.get("mode", "").upper(),
+                self.env.get("granule", ""),
+                f"{self.env['ipa_limit']}-bit" if "ipa_limit" in self.env else "",
+            )
+            if part
+        )
+        return f"{self.release}  {where}  {facts}"
+
+
+# --- a batch: what goes to a target, and what comes back -------------------------------------
+
+
+class BatchProgram(Struct, frozen=True, kw_only=True):
+    """One static aarch64 ELF and the scenarios in it, in the ELF's order."""
+
+    elf: str
+    ids: tuple[str, ...]
+
+
+class RunStatus(enum.Enum):
+    """How the run of one scenario ended, before anything is compared."""
+
+    DONE = "done"
+    SKIP = "skip"
+    CRASH = "crash"
+    HANG = "hang"
+    INFRA = "infra"
+
+
+class ScenarioRun(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a target reported of one scenario.
+
+    ``steps`` are the observations read so far (all of them where ``status`` is DONE); ``detail``
+    is the reason of a SKIP, CRASH, HANG or INFRA; ``log`` the kernel log lines that belong to it;
+    ``step`` the step at which it ended early, where that is known. ``micros``: time inside the
+    selftest.
+    """
+
+    id: str
+    status: RunStatus
+    steps: tuple[Observation, ...] = ()
+    detail: str = ""
+    log: tuple[str, ...] = ()
+    step: int | None = None
+    micros: int = 0
+
+
+class StepDifference(Struct, frozen=True, kw_only=True):
+    """One channel of one step on which model (or pin) and kernel disagree.
+
+    ``against``: "model" or "pinned" for what the kernel differs from, "model-pinned" where the
+    model differs from a pinned expectation.
+    """
+
+    step: int
+    channel: str
+    expected: Any
+    observed: Any
+    against: str = "model"
+
+
+class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One scenario on one target, judged."""
+
+    scenario: Scenario
+    target: TargetInfo
+    profile: str
+    verdict: Verdict
+    prediction: Prediction | None = None
+    run: ScenarioRun | None = None
+    differences: tuple[StepDifference, ...] = ()
+    reason: str = ""
+    compared: tuple[str, ...] = ()
+    short_id: str = ""
+
+
+class RunInfo(Struct, frozen=True, kw_only=True):
+    """One invocation of ``harness run``: enough to run it again."""
+
+    id: str
+    started: str
+    command: tuple[str, ...]
+    seed: int | None
+    version: str

@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Text to scenarios and back: YAML and JSON, one schema, errors that say where and how to mend.
+
+Every error names the file, the line (YAML), the scenario, the step and the mend. Nothing in a
+scenario file is code: YAML tags other than the plain ones are refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import json
+import re
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import yaml
+
+from reference_model import scenario as sc
+from reference_model.scenario import Scenario
+
+_SUFFIX = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_NUMBER = re.compile(r"^(-?)(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)([KMGTkmgt]?)$")
+#: Suites of the language that this version has no model for.
+_LATER_SUITES = ("race", "pkvm")
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class ScenarioError(ValueError):
+    """Bad scenario text: one line that names what, where and the mend."""
+
+
+class _Node(dict[str, Any]):
+    """A mapping that remembers its line."""
+
+    line: int = 0
+
+
+def parse_number(text: str) -> int:
+    """``0x80002000``, ``2M`` or ``17`` as an int; ValueError where it is none of these."""
+    match = _NUMBER.match(text)
+    if match is None:
+        raise ValueError(f"'{text}' is no number")
+    sign, digits, suffix = match.groups()
+    value = int(digits.replace("_", ""), 0) * _SUFFIX.get(suffix.upper(), 1)
+    return -value if sign else value
+
+
+def load_text(text: str, name: str) -> list[Scenario]:
+    """All scenarios of one YAML or JSON document stream; ``name`` is the file's, for messages.
+
+    Raises ScenarioError on the first thing wrong.
+    """
+    scenarios: list[Scenario] = []
+    seen: dict[str, str] = {}
+    for document in _documents(text, name):
+        scenario = _scenario(document, name)
+        where = f"{name}{_at(document)}"
+        if scenario.id in seen:
+            raise ScenarioError(
+                f"{where}: scenario id '{scenario.id}' is already used at {seen[scenario.id]}; "
+                "ids are unique: rename one"
+            )
+        seen[scenario.id] = where
+        scenarios.append(scenario)
+    if not scenarios:
+        raise ScenarioError(f"{name}: holds no scenario; see docs/scenarios.md for an example")
+    return scenarios
+
+
+def dump_yaml(scenario: Scenario) -> str:
+    """One YAML document that loads back into an equal scenario."""
+    return yaml.safe_dump(to_builtins(scenario), sort_keys=False, width=100, allow_unicode=True)
+
+
+def to_builtins(scenario: Scenario) -> dict[str, Any]:
+    """The scenario as plain data, defaults left out; ``suite``, ``id`` and ``steps`` in order."""
+    plain: dict[str, Any] = {"schema": 1, "id": scenario.id, "suite": scenario.suite}
+    rest = _sparse(scenario)
+    steps = rest.pop("steps")
+    plain.update(rest)
+    plain["steps"] = steps
+    return plain
+
+
+def _sparse(value: Any) -> Any:
+    """A struct as a dict without the fields that hold their default."""
+    if isinstance(value, msgspec.Struct):
+        config = value.__struct_config__
+        out: dict[str, Any] = {}
+        if config.tag_field == "op":
+            out["op"] = config.tag
+        for field in msgspec.structs.fields(value):
+            item = getattr(value, field.name)
+            if item is msgspec.UNSET or item == field.default:
+                continue
+            if field.default_factory is not msgspec.NODEFAULT and item == field.default_factory():
+                continue
+            out[field.name] = _sparse(item)
+        return out
+    if isinstance(value, (tuple, list)):
+        return [_sparse(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _sparse(item) for key, item in value.items()}
+    return value
+
+
+# --- text to documents -----------------------------------------------------------------------
+
+
+def _documents(text: str, name: str) -> Iterator[_Node]:
+    if text.lstrip()[:1] in ("{", "["):
+        yield from _json_documents(text, name)
+        return
+    try:
+        for root in yaml.compose_all(text, Loader=_LOADER):
+            if root is None or (isinstance(root, yaml.ScalarNode) and root.value == ""):
+                continue
+            built = _build(root, name)
+            yield from _flatten(built, name, root.start_mark.line + 1)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ScenarioError(f"{name}{line}: not YAML: {problem}; mend the syntax there") from None
+    except RecursionError:
+        raise ScenarioError(f"{name}: nested too deep to be a scenario; flatten it") from None
+
+
+def _json_documents(text: str, name: str) -> Iterator[_Node]:
+    try:
+        data = json.loads(text, object_pairs_hook=_unique_pairs)
+    except json.JSONDecodeError as error:
+        raise ScenarioError(
+            f"{name}:{error.lineno}: not JSON: {error.msg}; mend the syntax there"
+        ) from None
+    except _DuplicateKeyError as error:
+        raise ScenarioError(f"{name}: key '{error}' stands twice in one object; drop one") from None
+    except RecursionError:
+        raise ScenarioError(f"{name}: nested too deep to be a scenario; flatten it") from None
+    yield from _flatten(data, name, 0)
+
+
+class _DuplicateKeyError(ValueError):
+    pass
+
+
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> _Node:
+    node = _Node(pairs)
+    if len(node) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DuplicateKeyError(next(key for key in keys if keys.count(key) > 1))
+    return node
+
+
+def _flatten(data: Any, name: str, line: int) -> Iterator[_Node]:
+    for item in data if isinstance(data, list) else [data]:
+        if not isinstance(item, _Node):
+            at = f":{line}" if line else ""
+            raise ScenarioError(
+                f"{name}{at}: a scenario is a mapping with 'schema', 'id', 'suite' and 'steps', "
+                f"here stands {_kind(item)}"
+            )
+        yield item
+
+
+def _build(node: yaml.Node, name: str) -> Any:
+    """A YAML node as plain data; mappings remember their line, aliases and odd tags are errors."""
+    if isinstance(node, yaml.MappingNode):
+        out = _Node()
+        out.line = node.start_mark.line + 1
+        for key_node, value_node in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            line = key_node.start_mark.line + 1
+            if key is None:
+                raise ScenarioError(f"{name}:{line}: a key must be a plain word")
+            if key in out:
+                raise ScenarioError(f"{name}:{line}: key '{key}' stands twice; drop one")
+            out[key] = _build(value_node, name)
+        return out
+    if isinstance(node, yaml.SequenceNode):
+        return [_build(item, name) for item in node.value]
+    return _scalar(node, name)
+
+
+def _scalar(node: yaml.Node, name: str) -> Any:
+    tag = node.tag.rpartition(":")[2]
+    value = node.value
+    if tag == "null":
+        return None
+    if tag == "bool":
+        return value.lower() in ("true", "yes", "on", "y")
+    if tag in ("int", "str", "float", "timestamp"):
+        if tag == "int":
+            try:
+                return parse_number(value)
+            except ValueError:
+                return value
+        return value
+    raise ScenarioError(
+        f"{name}:{node.start_mark.line + 1}: YAML tag '{node.tag}' is not data; write it plainly"
+    )
+
+
+# --- documents to types ----------------------------------------------------------------------
+
+
+def _scenario(document: _Node, name: str) -> Scenario:
+    where = f"{name}{_at(document)}"
+    ident = document.get("id")
+    who = f"scenario '{ident}'" if isinstance(ident, str) else "scenario without id"
+    suite = document.get("suite")
+    cls = sc.SCENARIO_TYPES.get(suite) if isinstance(suite, str) else None
+    if cls is None:
+        raise ScenarioError(f"{where}: {who}: {_suite_problem(suite)}")
+    if document.get("schema") != 1:
+        raise ScenarioError(
+            f"{where}: {who}: 'schema' must be 1, here stands {document.get('schema')!r}"
+        )
+    _check_keys(document, cls, f"{where}: {who}")
+    steps = document.get("steps")
+    if not isinstance(steps, list) or not steps:
+        raise ScenarioError(f"{where}: {who}: 'steps' must be a list of at least one operation")
+    ops = _ops(cls)
+    plain = {key: _numbers(value) for key, value in document.items() if key != "steps"}
+    plain["steps"] = [
+        _step(step, index, ops, f"{name}{_at(step) or _at(document)}: {who}", str(suite))
+        for index, step in enumerate(steps)
+    ]
+    if "expect" in plain:
+        plain["expect"] = _expect(plain["expect"])
+    if isinstance(vm := plain.get("vm"), dict):
+        _check_keys(vm, sc.VmConfig, f"{where}: {who}: vm")
+    try:
+        scenario: Scenario = msgspec.convert(plain, cls)
+    except msgspec.ValidationError as error:
+        raise ScenarioError(f"{where}: {who}: {_explain(error)}") from None
+    from reference_model.validate import check  # noqa: PLC0415 - validate needs ScenarioError
+
+    problem = check(scenario)
+    if problem is not None:
+        step, message = problem
+        node = steps[step] if step is not None else document
+        place = f"step {step} ({node.get('op')}): " if step is not None else ""
+        raise ScenarioError(f"{name}{_at(node) or _at(document)}: {who}: {place}{message}")
+    return scenario
+
+
+def _step(step: Any, index: int, ops: dict[str, type[sc.Op]], where: str, suite: str) -> Any:
+    if not isinstance(step, dict) or "op" not in step:
+        if isinstance(step, dict) and "parallel" in step:
+            raise ScenarioError(
+                f"{where}: step {index}: 'parallel' belongs to suite 'race', this is '{suite}'"
+            )
+        raise ScenarioError(
+            f"{where}: step {index}: a step is a mapping with 'op', here stands {_kind(step)}"
+        )
+    op = step["op"]
+    cls = ops.get(op) if isinstance(op, str) else None
+    if cls is None:
+        raise ScenarioError(
+            f"{where}: step {index}: unknown op '{op}'{_nearest(str(op), ops)}; "
+            f"suite '{suite}' has: {', '.join(sorted(ops))}"
+        )
+    _check_keys(step, cls, f"{where}: step {index} ({op})")
+    if isinstance(backing := step.get("backing"), dict):
+        _check_keys(backing, sc.Backing, f"{where}: step {index} ({op}): backing")
+    plain = _numbers(step)
+    try:
+        msgspec.convert(plain, cls)
+    except msgspec.ValidationError as error:
+        raise ScenarioError(f"{where}: step {index} ({op}): {_explain(error)}") from None
+    return plain
+
+
+def _expect(value: Any) -> Any:
+    """One pinned outcome or a list of them, with errno names as numbers."""
+    pins = value if isinstance(value, list) else [value]
+    return [_errnos(pin) for pin in pins]
+
+
+def _errnos(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: item if key == "why" else _errnos(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_errnos(item) for item in value]
+    if isinstance(value, str) and value[:2] == "-E" and hasattr(errno, value[1:]):
+        return -int(getattr(errno, value[1:]))
+    return value
+
+
+_TEXT_KEYS = frozenset({"id", "title", "why", "suite", "op", "prot", "granule", "env", "profile"})
+
+
+def _numbers(value: Any, key: str = "") -> Any:
+    """Number-like text as ints, except under keys that hold text."""
+    if key in _TEXT_KEYS:
+        return value
+    if isinstance(value, str):
+        try:
+            return parse_number(value)
+        except ValueError:
+            return value
+    if isinstance(value, dict):
+        return {name: _numbers(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return value
+
+
+def _ops(cls: type[Any]) -> dict[str, type[sc.Op]]:
+    return _OPS[cls]
+
+
+def _members(alias: Any) -> dict[str, type[sc.Op]]:
+    members = typing.get_args(alias)
+    return {str(member.__struct_config__.tag): member for member in members}
+
+
+_OPS: dict[Any, dict[str, type[sc.Op]]] = {
+    sc.PgtableScenario: _members(sc.PgtableOp),
+    sc.GuestScenario: _members(sc.GuestOp),
+}
+assert isinstance(sc.PgtableOp, types.UnionType)
+
+
+def _check_keys(node: dict[str, Any], cls: type[msgspec.Struct], where: str) -> None:
+    fields = {field.name: field for field in msgspec.structs.fields(cls)}
+    tag = cls.__struct_config__.tag_field
+    for key in node:
+        if key not in fields and key != tag:
+            raise ScenarioError(
+                f"{where}: unknown key '{key}'{_nearest(key, fields)}; "
+                f"known: {', '.join(sorted(fields))}"
+            )
+    for field in fields.values():
+        if field.required and field.name not in node:
+            raise ScenarioError(f"{where}: key '{field.name}' is missing; add it")
+
+
+def _nearest(word: str, known: typing.Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def _suite_problem(suite: Any) -> str:
+    known = ", ".join(sorted(sc.SCENARIO_TYPES))
+    if suite in _LATER_SUITES:
+        return f"suite '{suite}' is not in this version; it has: {known}"
+    if suite is None:
+        return f"key 'suite' is missing; add one of: {known}"
+    return f"unknown suite {suite!r}{_nearest(str(suite), sc.SCENARIO_TYPES)}; known: {known}"
+
+
+def _explain(error: msgspec.ValidationError) -> str:
+    """msgspec's words with the path in front: ``ipa: Expected `int` >= 0``."""
+    message, _, path = str(error).partition(" - at ")
+    path = path.strip("`").removeprefix("$").removeprefix(".")
+    return f"{path}: {message}" if path else message
+
+
+def _at(node: Any) -> str:
+    line = getattr(node, "line", 0)
+    return f":{line}" if line else ""
+
+
+def _kind(value: Any) -> str:
+    names = {list: "a list", dict: "a mapping", _Node: "a mapping", str: "text", type(None): "null"}
+    return names.get(type(value), f"{value!r}")

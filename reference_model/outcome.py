@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a step can show, channel by channel; what the model allows; what a kernel did.
+
+An :class:`Observation` has one field per channel. A channel that was not read, or of which the
+model says nothing, is ``UNSET`` and absent from JSON: it is not compared, never matched.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+#: ``[ipa, size, pa, prot, sw, af, attr, count]``: count leaves of size bytes, contiguous in IPA
+#: and PA, all else equal. Bytes; prot a subset of "rwx"; attr "normal", "nc" or "device".
+LeafRun: TypeAlias = tuple[int, int, int, str, int, bool, str, int]
+#: ``[ipa, size, value, count]``: invalid entries that carry an owner or a type.
+AnnotationRun: TypeAlias = tuple[int, int, int, int]
+
+
+class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One step, as far as it was seen (or is predicted)."""
+
+    #: 0 or the negative errno; the value where the operation returns one.
+    ret: int | UnsetType = UNSET
+    # pgtable
+    leaves: tuple[LeafRun, ...] | UnsetType = UNSET
+    annotations: tuple[AnnotationRun, ...] | UnsetType = UNSET
+    tables: int | UnsetType = UNSET
+    alloc: int | UnsetType = UNSET
+    #: "ok", or a tuple of [ipa, level, count, expected] of tables whose count is wrong.
+    refcounts: str | tuple[tuple[int, int, int, int], ...] | UnsetType = UNSET
+    cmo: dict[str, int] | UnsetType = UNSET
+    tlbi: dict[str, int] | UnsetType = UNSET
+    # guest
+    #: None: the vCPU went on without an exit to userspace; else ``{"reason": …, …}``.
+    exit: dict[str, Any] | None | UnsetType = UNSET
+    #: The value a load, an exec or a host read returned.
+    data: int | None | UnsetType = UNSET
+    #: Ascending page offsets in the slot.
+    dirty: tuple[int, ...] | UnsetType = UNSET
+    #: kvm_guest_fault events of the step, on guest physical addresses of the scenario.
+    faults: int | UnsetType = UNSET
+    #: Calls of the page-table API from the fault path: ["map", ipa, size, prot, ret] or
+    #: ["relax", ipa, prot, ret].
+    maps: tuple[tuple[Any, ...], ...] | UnsetType = UNSET
+    #: An abort that the guest's own vector saw: ``{"ec": …, "fsc": …, "far": …}``; None: none.
+    injected: dict[str, Any] | None | UnsetType = UNSET
+
+
+CHANNELS: tuple[str, ...] = Observation.__struct_fields__
+
+
+class StepPrediction(Struct, frozen=True):
+    """The set of allowed observations of one step; a deterministic step has one."""
+
+    allowed: tuple[Observation, ...]
+
+
+class Prediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a profile and an environment allow for a scenario, or why it cannot run there."""
+
+    id: str
+    profile: str
+    steps: tuple[StepPrediction, ...] = ()
+    skip: str = ""
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def to_json(prediction: Prediction) -> dict[str, Any]:
+    """The prediction in the form ``harness predict --json`` prints."""
+    head: dict[str, Any] = {"id": prediction.id, "profile": prediction.profile}
+    if prediction.skip:
+        return head | {"skip": prediction.skip}
+    return head | {"steps": msgspec.to_builtins(prediction.steps)}

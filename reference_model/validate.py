@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What no kernel need be asked: scenarios that are wrong by themselves.
+
+What depends on the kernel (an unaligned slot, a flag it lacks, an IPA out of range) is not judged
+here: the kernel answers it with an errno, and the model predicts that.
+"""
+
+from __future__ import annotations
+
+from reference_model import scenario as sc
+from reference_model.scenario import RESERVED_GPA, GuestScenario, PgtableScenario, Scenario
+
+MAX_STEPS = 20_000
+MAX_SLOT_BYTES = 1 << 28
+MAX_MEMCACHE = 1 << 20
+#: The largest physical address a scenario may name: 64 bits hold it, and so does the module.
+MAX_ADDRESS = (1 << 64) - 1
+
+Problem = tuple[int | None, str]
+
+
+def check(scenario: Scenario) -> Problem | None:
+    """The first thing wrong as (step or None, message with the mend), or None."""
+    if len(scenario.steps) > MAX_STEPS:
+        return None, f"{len(scenario.steps)} steps; at most {MAX_STEPS}: split the scenario"
+    for pin in scenario.expect:
+        if len(pin.steps) > len(scenario.steps):
+            return None, f"'expect' pins {len(pin.steps)} steps of {len(scenario.steps)}; drop some"
+    if isinstance(scenario, PgtableScenario):
+        return _pgtable(scenario)
+    return _guest(scenario)
+
+
+def _pgtable(scenario: PgtableScenario) -> Problem | None:
+    if scenario.memcache is not None and scenario.memcache > MAX_MEMCACHE:
+        return None, f"memcache {scenario.memcache} is out of range; at most {MAX_MEMCACHE}"
+    last = len(scenario.steps) - 1
+    for index, step in enumerate(scenario.steps):
+        if isinstance(step, sc.Destroy) and index != last:
+            return index, "destroy is the last step only; move it to the end"
+        for key in ("ipa", "size", "pa", "owner"):
+            value = getattr(step, key, 0)
+            if value > MAX_ADDRESS:
+                return index, f"{key} {value:#x} does not fit in 64 bits"
+        if getattr(step, "ipa", 0) + getattr(step, "size", 0) > MAX_ADDRESS:
+            return index, "ipa + size wraps around 64 bits; make size smaller"
+        memcache = getattr(step, "memcache", None)
+        if isinstance(memcache, int) and memcache > MAX_MEMCACHE:
+            return index, f"memcache {memcache} is out of range; at most {MAX_MEMCACHE}"
+    return None
+
+
+def _guest(scenario: GuestScenario) -> Problem | None:
+    for index, step in enumerate(scenario.steps):
+        message = _guest_step(step, scenario.vm)
+        if message is not None:
+            return index, message
+    return None
+
+
+def _guest_step(step: sc.GuestOp, vm: sc.VmConfig) -> str | None:
+    vcpu = getattr(step, "vcpu", 0)
+    if vcpu >= vm.vcpus:
+        return f"vcpu {vcpu} does not exist; vm.vcpus is {vm.vcpus}"
+    gpa = getattr(step, "gpa", None)
+    size = getattr(step, "size", 1)
+    if gpa is not None:
+        if gpa >= 1 << 48:
+            return f"gpa {gpa:#x} is out of range; the guest's stage-1 covers 48 bits"
+        if gpa < RESERVED_GPA.stop and gpa + max(size, 1) > RESERVED_GPA.start:
+            return (
+                f"gpa {gpa:#x} +{size:#x} meets [{RESERVED_GPA.start:#x}, {RESERVED_GPA.stop:#x}), "
+                "which the runtime keeps for itself; choose another"
+            )
+    if isinstance(step, (sc.Read, sc.Write, sc.HostRead, sc.HostWrite)) and step.gpa % step.size:
+        return f"gpa {step.gpa:#x} is not aligned to its size {step.size}"
+    if isinstance(step, sc.Exec) and step.gpa % 4:
+        return f"gpa {step.gpa:#x} is not aligned to an instruction (4 bytes)"
+    if isinstance(step, (sc.Write, sc.HostWrite)) and step.value >= 1 << (8 * step.size):
+        return f"value {step.value:#x} does not fit in {step.size} bytes"
+    if isinstance(step, sc.SlotAdd) and not 0 < step.size <= MAX_SLOT_BYTES:
+        return f"slot size {step.size:#x} is out of range (0, {MAX_SLOT_BYTES:#x}]"
+    return None
