@@ -72,8 +72,38 @@ def load_text(text: str, name: str) -> list[Scenario]:
 
 
 def dump_yaml(scenario: Scenario) -> str:
-    """One YAML document that loads back into an equal scenario."""
-    return yaml.safe_dump(to_builtins(scenario), sort_keys=False, width=100, allow_unicode=True)
+    """One YAML document that loads back into an equal scenario; one line a step."""
+    plain = to_builtins(scenario)
+    plain["steps"] = [_Flow(_readable(step)) for step in plain["steps"]]
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
+
+
+class _Flow(dict[str, Any]):
+    """A mapping written on one line."""
+
+
+class _Hex(int):
+    """A number written in hex."""
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+_Dumper.add_representer(
+    _Flow, lambda d, v: d.represent_mapping("tag:yaml.org,2002:map", v, flow_style=True)
+)
+_Dumper.add_representer(_Hex, lambda d, v: d.represent_scalar("tag:yaml.org,2002:int", hex(v)))
+
+
+def _readable(step: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _Hex(value) if key in _HEX_KEYS and type(value) is int else value
+        for key, value in step.items()
+    }
+
+
+_HEX_KEYS = frozenset({"ipa", "pa", "gpa", "size", "value"})
 
 
 def to_builtins(scenario: Scenario) -> dict[str, Any]:
@@ -225,7 +255,7 @@ def _scenario(document: _Node, name: str) -> Scenario:
     if not isinstance(steps, list) or not steps:
         raise ScenarioError(f"{where}: {who}: 'steps' must be a list of at least one operation")
     ops = _ops(cls)
-    plain = {key: _numbers(value) for key, value in document.items() if key != "steps"}
+    plain = {key: _numbers(value, key) for key, value in document.items() if key != "steps"}
     plain["steps"] = [
         _step(step, index, ops, f"{name}{_at(step) or _at(document)}: {who}", str(suite))
         for index, step in enumerate(steps)
@@ -355,10 +385,20 @@ def _suite_problem(suite: Any) -> str:
     return f"unknown suite {suite!r}{_nearest(str(suite), sc.SCENARIO_TYPES)}; known: {known}"
 
 
+_MENDS = {
+    "prot": "letters of rwx, each at most once, then optionally -device or -nc",
+    "flags": "see docs/scenarios.md for the flags of each operation",
+    "id": "lower-case letters, digits, '.', '_' and '-'",
+}
+
+
 def _explain(error: msgspec.ValidationError) -> str:
-    """msgspec's words with the path in front: ``ipa: Expected `int` >= 0``."""
+    """msgspec's words with the path in front: ``ipa: Expected `int` >= 0``, and the mend."""
     message, _, path = str(error).partition(" - at ")
     path = path.strip("`").removeprefix("$").removeprefix(".")
+    mend = _MENDS.get(path.partition("[")[0])
+    if mend is not None:
+        message = f"{message.partition(' matching regex')[0]}: {mend}"
     return f"{path}: {message}" if path else message
 
 

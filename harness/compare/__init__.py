@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A prediction and what a kernel did come in; a verdict with its differences goes out.
+
+This room must never know a target, a transport or a file.
+"""
+
+from harness.compare.judge import Judgement, judge
+
+__all__ = ["Judgement", "judge"]

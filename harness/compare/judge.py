@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Prediction x observation -> verdict.
+
+A channel is compared where both sides have it. A channel that only one side has is not compared
+and is never a match: ``Judgement.compared`` and ``not_compared`` say which were which.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from harness.vocabulary import RunStatus, ScenarioRun, StepDifference, Verdict
+from reference_model.outcome import CHANNELS, Observation, Prediction, StepPrediction
+from reference_model.scenario import Expect, Scenario
+
+_ENDED = {
+    RunStatus.CRASH: Verdict.CRASH,
+    RunStatus.HANG: Verdict.HANG,
+    RunStatus.INFRA: Verdict.INFRA,
+    RunStatus.SKIP: Verdict.SKIP,
+}
+
+
+class Judgement(Struct, frozen=True, kw_only=True):
+    """The verdict, why, and on which channels it rests."""
+
+    verdict: Verdict
+    reason: str = ""
+    differences: tuple[StepDifference, ...] = ()
+    compared: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
+
+
+def judge(
+    scenario: Scenario, prediction: Prediction, run: ScenarioRun | None, profile: str
+) -> Judgement:
+    """The verdict on one scenario.
+
+    A pinned expectation is held against the model and against the kernel. ``run`` is None where
+    the prediction is a skip and nothing was sent.
+    """
+    if prediction.skip:
+        return Judgement(verdict=Verdict.SKIP, reason=prediction.skip)
+    assert run is not None
+    if run.status is not RunStatus.DONE:
+        return Judgement(verdict=_ENDED[run.status], reason=run.detail or run.status.value)
+    if len(run.steps) != len(prediction.steps):
+        missing = f"{len(run.steps)} step records of {len(prediction.steps)} arrived"
+        return Judgement(verdict=Verdict.INFRA, reason=missing)
+    compared: set[str] = set()
+    one_sided: set[str] = set()
+    differences: list[StepDifference] = []
+    for index, (allowed, seen) in enumerate(zip(prediction.steps, run.steps, strict=True)):
+        differences += _step(index, allowed, seen, compared, one_sided)
+    for pin in scenario.expect:
+        if pin.profile is None or pin.profile == profile:
+            differences += _pinned(pin, prediction, run)
+    channels = tuple(name for name in CHANNELS if name in compared)
+    absent = tuple(name for name in CHANNELS if name in one_sided and name not in compared)
+    if differences:
+        differences.sort(key=lambda difference: difference.step)
+        verdict, reason = Verdict.DIVERGE, _headline(differences[0])
+    elif not channels:
+        verdict, reason = Verdict.INFRA, "no channel was read on both sides: nothing was compared"
+    else:
+        verdict, reason = Verdict.MATCH, ""
+    return Judgement(
+        verdict=verdict,
+        reason=reason,
+        differences=tuple(differences),
+        compared=channels,
+        not_compared=absent,
+    )
+
+
+def _step(
+    index: int,
+    prediction: StepPrediction,
+    seen: Observation,
+    compared: set[str],
+    one_sided: set[str],
+) -> list[StepDifference]:
+    """Differences to the nearest allowed observation; none if one allowed agrees throughout."""
+    nearest: list[StepDifference] | None = None
+    for allowed in prediction.allowed:
+        found: list[StepDifference] = []
+        for channel in CHANNELS:
+            expected, observed = getattr(allowed, channel), getattr(seen, channel)
+            if expected is UNSET and observed is UNSET:
+                continue
+            if expected is UNSET or observed is UNSET:
+                one_sided.add(channel)
+                continue
+            compared.add(channel)
+            if expected != observed and _plain(expected) != _plain(observed):
+                found.append(
+                    StepDifference(
+                        step=index, channel=channel, expected=expected, observed=observed
+                    )
+                )
+        if not found:
+            return []
+        if nearest is None or len(found) < len(nearest):
+            nearest = found
+    return nearest or []
+
+
+def _pinned(pin: Expect, prediction: Prediction, run: ScenarioRun) -> list[StepDifference]:
+    found: list[StepDifference] = []
+    for index, channels in enumerate(pin.steps):
+        seen = run.steps[index]
+        allowed = prediction.steps[index].allowed
+        for channel, wanted in channels.items():
+            observed = getattr(seen, channel)
+            if observed is not UNSET and not pin_agrees(wanted, _plain(observed)):
+                found.append(
+                    StepDifference(
+                        step=index,
+                        channel=channel,
+                        expected=wanted,
+                        observed=observed,
+                        against="pinned",
+                    )
+                )
+            modelled = [getattr(one, channel) for one in allowed]
+            if not any(one is UNSET or pin_agrees(wanted, _plain(one)) for one in modelled):
+                found.append(
+                    StepDifference(
+                        step=index,
+                        channel=channel,
+                        expected=wanted,
+                        observed=modelled[0],
+                        against="model-pinned",
+                    )
+                )
+    return found
+
+
+def pin_agrees(wanted: Any, value: Any) -> bool:
+    """A pinned mapping names the keys that count; a word stands for ``reason``; else equality."""
+    if isinstance(wanted, dict) and isinstance(value, dict):
+        return all(key in value and pin_agrees(item, value[key]) for key, item in wanted.items())
+    if isinstance(wanted, str) and isinstance(value, dict):
+        return bool(value.get("reason", value.get("ec")) == wanted)
+    return bool(wanted == value)
+
+
+def _headline(first: StepDifference) -> str:
+    side = {"model": "model", "pinned": "pinned", "model-pinned": "pinned"}[first.against]
+    other = "model" if first.against == "model-pinned" else "kernel"
+    return (
+        f"step {first.step} {first.channel}: {side} {_plain(first.expected)}, "
+        f"{other} {_plain(first.observed)}"
+    )
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, builtin_types=()) if _nested(value) else value
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, (tuple, list, dict))
