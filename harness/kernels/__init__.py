@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where kernels come from: in goes a SPEC text, out comes an Image that QEMU boots.
+
+This room must never know targets, scenarios or profiles.
+"""
+
+from harness.kernels.resolve import CachedKernel, list_cached, resolve
+from harness.kernels.spec import KernelSpec, SpecKind, parse_spec
+
+__all__ = ["CachedKernel", "KernelSpec", "SpecKind", "list_cached", "parse_spec", "resolve"]

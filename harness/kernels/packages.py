@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is inside .deb files: their data archives, read without unpacking anything to disk."""
+
+from __future__ import annotations
+
+import posixpath
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from harness.kernels.command import last_line, run
+from harness.vocabulary import UsageError
+
+_UNPACK_LIMIT = 300.0
+_LINKS = 16
+
+
+class PackageTree:
+    """The files of one or several packages, as if unpacked over each other.
+
+    Paths are without leading slash, as ``usr/bin/x``.
+    """
+
+    def __init__(self) -> None:
+        self._members: dict[str, tuple[tarfile.TarFile, tarfile.TarInfo]] = {}
+
+    def add(self, archive: tarfile.TarFile) -> None:
+        """Lay one more data archive over what is there."""
+        for member in archive:
+            self._members[posixpath.normpath(member.name)] = (archive, member)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._members
+
+    def names(self) -> tuple[str, ...]:
+        """All paths, sorted, directories included."""
+        return tuple(sorted(self._members))
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file; symbolic links inside the tree are followed.
+
+        Raises:
+            KeyError: no such file, or a link that leaves the tree.
+        """
+        for _ in range(_LINKS):
+            archive, member = self._members[path]
+            if not member.issym() and not member.islnk():
+                break
+            base = posixpath.dirname(path) if member.issym() else ""
+            path = posixpath.normpath(posixpath.join("/", base, member.linkname)).lstrip("/")
+        stream = archive.extractfile(member) if member.isreg() else None
+        if stream is None:
+            raise KeyError(path)
+        return stream.read()
+
+
+@contextmanager
+def open_packages(paths: Sequence[Path]) -> Iterator[PackageTree]:
+    """The tree of these .deb files, for the time of the block.
+
+    Raises:
+        UsageError: a file is missing or is no Debian package.
+        ToolMissingError: dpkg-deb is not installed.
+    """
+    tree = PackageTree()
+    with ExitStack() as stack:
+        for path in paths:
+            spool = stack.enter_context(tempfile.TemporaryFile())
+            done = run(["dpkg-deb", "--fsys-tarfile", str(path)], limit=_UNPACK_LIMIT, stdout=spool)
+            if done.status != 0:
+                raise UsageError(
+                    f"package {path}: dpkg-deb cannot read it ({last_line(done.stderr)}); "
+                    "name a whole .deb file"
+                )
+            spool.seek(0)
+            tree.add(stack.enter_context(tarfile.open(fileobj=spool, mode="r:")))
+        yield tree

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From a SPEC to something QEMU boots, fetching what is not cached."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from harness.kernels import debian, keys, modules, vmlinuz
+from harness.kernels.hostapt import host_mirrors
+from harness.kernels.initramfs import initramfs_of
+from harness.kernels.packages import PackageTree, open_packages
+from harness.kernels.spec import KernelSpec, SpecKind, parse_spec
+from harness.kernels.store import Blob, Store, sha256_of
+from harness.vocabulary import Image, UsageError
+
+Progress = Callable[[str], None]
+
+_KIND = "kernel"
+
+
+class CachedKernel(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a SPEC stood for when it was resolved.
+
+    ``suite`` and ``version`` (Debian's) are "" for files; with ``packages`` they are what is
+    needed to fetch the headers of exactly this kernel later. ``source_sha256`` is that of the
+    file for ``deb:`` and ``image:``. ``resolved`` is UTC, ISO 8601. ``debs`` hold the modules.
+    """
+
+    spec: str
+    release: str
+    kernel: Blob
+    origin: str
+    resolved: str
+    suite: str = ""
+    flavour: str = ""
+    version: str = ""
+    packages: tuple[str, ...] = ()
+    debs: tuple[Blob, ...] = ()
+    notes: tuple[str, ...] = ()
+    source_sha256: str = ""
+
+
+def resolve(
+    spec: str,
+    *,
+    refresh: bool = False,
+    progress: Progress | None = None,
+    store: Store | None = None,
+) -> Image:
+    """The image that a SPEC stands for.
+
+    A ``debian:`` spec that was resolved before is answered from the cache, without any network;
+    ``refresh`` asks the archive again. Files are read again whenever their bytes changed.
+    ``progress`` is called with short texts while something takes time, and with every note.
+
+    Raises:
+        UsageError: bad spec, no such suite, flavour or file, or a kernel that cannot be used.
+        NetworkError: not cached, and the archive does not answer.
+        ToolMissingError: apt or dpkg is not installed.
+        InfraError: the cache cannot be written, or no Debian mirror is configured.
+    """
+    parsed = parse_spec(spec)
+    tell = progress or _silent
+    place = store or Store.default()
+    kernel = _kernel_of(parsed, refresh, place, tell)
+    for note in kernel.notes:
+        tell(note)
+    pair = keys.keys_of(place)
+    initrd = initramfs_of(kernel.release, kernel.debs, pair, place, tell)
+    return Image(
+        spec=kernel.spec,
+        kernel=str(place.path(kernel.kernel)),
+        initrd=str(place.path(initrd)),
+        release=kernel.release,
+        origin=kernel.origin,
+        key_file=str(pair.client_file),
+        host_key=pair.host_public,
+    )
+
+
+def list_cached(store: Store | None = None) -> tuple[CachedKernel, ...]:
+    """Every kernel that can be booted without network, by spec."""
+    place = store or Store.default()
+    known = place.all(_KIND, CachedKernel)
+    return tuple(kernel for kernel in known if _complete(kernel, place))
+
+
+def _kernel_of(spec: KernelSpec, refresh: bool, store: Store, tell: Progress) -> CachedKernel:
+    key = str(spec)
+    with store.lock(f"kernel-{key}"):
+        known = store.read(_KIND, key, CachedKernel)
+        if known is not None and not _complete(known, store):
+            known = None
+        if spec.kind is SpecKind.DEBIAN:
+            if known is None or refresh:
+                known = _from_debian(spec, store, tell)
+                store.write(_KIND, key, known)
+            return known
+        digest = _digest(spec)
+        if known is None or refresh or known.source_sha256 != digest:
+            make = _from_deb if spec.kind is SpecKind.DEB else _from_image
+            known = make(spec, digest, store, tell)
+            store.write(_KIND, key, known)
+        return known
+
+
+def _complete(kernel: CachedKernel, store: Store) -> bool:
+    return all(store.holds(blob) for blob in (kernel.kernel, *kernel.debs))
+
+
+def _from_debian(spec: KernelSpec, store: Store, tell: Progress) -> CachedKernel:
+    fetched = debian.fetch(spec, host_mirrors(), store, tell)
+    tell(f"unpacking {fetched.release}")
+    with open_packages([store.path(deb) for deb in fetched.debs]) as tree:
+        path = _vmlinuz(tree, f"kernel {spec}")
+        image = vmlinuz.plain_image(tree.read(path), path)
+    resolved = _now()
+    return CachedKernel(
+        spec=str(spec),
+        release=fetched.release,
+        kernel=store.put(image, f"Image-{fetched.release}"),
+        origin=f"Debian {fetched.suite} {fetched.packages[0]} {fetched.version}, "
+        f"resolved {resolved}",
+        resolved=resolved,
+        suite=fetched.suite,
+        flavour=spec.flavour,
+        version=fetched.version,
+        packages=fetched.packages,
+        debs=fetched.debs,
+        notes=fetched.notes,
+    )
+
+
+def _from_deb(spec: KernelSpec, digest: str, store: Store, tell: Progress) -> CachedKernel:
+    source = Path(spec.path)
+    tell(f"unpacking {source.name}")
+    with open_packages([source]) as tree:
+        path = _vmlinuz(tree, f"kernel {spec}")
+        image = vmlinuz.plain_image(tree.read(path), path)
+        complete = modules.has_modules(tree)
+    release = path.rpartition("/")[2].removeprefix("vmlinuz-")
+    if release == "vmlinuz":  # usr/lib/modules/RELEASE/vmlinuz
+        release = path.split("/")[-2]
+    files = [source]
+    if not complete:
+        siblings = sorted(source.parent.glob(f"linux-modules-{release}_*.deb"))
+        if not siblings:
+            raise UsageError(
+                f"kernel {spec}: no modules in it, and no linux-modules-{release}_*.deb beside "
+                "it; put that package into the same directory"
+            )
+        files.append(siblings[-1])
+    resolved = _now()
+    return CachedKernel(
+        spec=str(spec),
+        release=release,
+        kernel=store.put(image, f"Image-{release}"),
+        origin=f"{', '.join(str(file) for file in files)}, read {resolved}",
+        resolved=resolved,
+        debs=tuple(store.put_file(file) for file in files),
+        source_sha256=digest,
+    )
+
+
+def _from_image(spec: KernelSpec, digest: str, store: Store, tell: Progress) -> CachedKernel:
+    source = Path(spec.path)
+    tell(f"reading {source.name}")
+    image = vmlinuz.plain_image(source.read_bytes(), str(source))
+    release = vmlinuz.release_of(image)
+    resolved = _now()
+    return CachedKernel(
+        spec=str(spec),
+        release=release,
+        kernel=store.put(image, f"Image-{release}" if release else "Image"),
+        origin=f"{source}, read {resolved}",
+        resolved=resolved,
+        source_sha256=digest,
+    )
+
+
+def _vmlinuz(tree: PackageTree, what: str) -> str:
+    for path in tree.names():
+        name = path.rpartition("/")[2]
+        if path.startswith("boot/vmlinuz-") or (name == "vmlinuz" and "lib/modules/" in path):
+            return path
+    raise UsageError(f"{what}: no vmlinuz in the package; name a linux-image or linux-binary one")
+
+
+def _digest(spec: KernelSpec) -> str:
+    try:
+        return sha256_of(Path(spec.path))
+    except OSError as error:
+        raise UsageError(f"kernel {spec}: {error.strerror}; name an existing file") from error
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _silent(_text: str) -> None:
+    """Progress that nobody watches."""

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The programs of the initramfs: busybox, dropbear and an SFTP server with their libraries.
+
+They come from one fixed Debian suite, whatever kernel they run on. The libraries are those that
+the ELF files ask for (``DT_NEEDED``), found by walking apt's dependencies outward from each
+package until nothing is missing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import posixpath
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
+from msgspec import Struct
+
+from harness.kernels.archive import Archive
+from harness.kernels.hostapt import host_mirrors
+from harness.kernels.packages import PackageTree, open_packages
+from harness.kernels.store import Blob, Store
+from harness.vocabulary import InfraError
+
+SUITE = "bookworm"
+PROGRAMS: Mapping[str, tuple[str, str]] = {
+    "bin/busybox": ("busybox-static", "bin/busybox"),
+    "usr/sbin/dropbear": ("dropbear-bin", "usr/sbin/dropbear"),
+    "usr/lib/sftp-server": ("openssh-sftp-server", "usr/lib/openssh/sftp-server"),
+}
+"""Path in the initramfs → package, and path in it. dropbear looks for SFTP exactly there."""
+
+LIBRARY_FOLDER = "lib/aarch64-linux-gnu"
+LOADER = "lib/ld-linux-aarch64.so.1"
+
+_LIBRARY_FOLDERS = (LIBRARY_FOLDER, f"usr/{LIBRARY_FOLDER}", "lib", "usr/lib")
+_RECORD = ("userland", f"{SUITE}-1")
+
+
+class Userland(Struct, frozen=True, kw_only=True):
+    """The packages that the initramfs is filled from, and when they were fetched."""
+
+    suite: str
+    packages: tuple[str, ...]
+    debs: tuple[Blob, ...]
+    resolved: str
+
+
+def userland_of(store: Store, progress: Callable[[str], None]) -> Userland:
+    """The cached userland, fetched at the first call.
+
+    Raises:
+        NetworkError: nothing is cached and the mirror does not answer.
+        InfraError: the packages do not fit together.
+    """
+    with store.lock("userland"):
+        known = store.read(*_RECORD, Userland)
+        if known is not None and all(store.holds(deb) for deb in known.debs):
+            return known
+        fetched = _fetch(store, progress)
+        store.write(*_RECORD, fetched)
+        return fetched
+
+
+def files_of(userland: Userland, store: Store) -> dict[str, bytes]:
+    """Every program and library: path in the initramfs → bytes."""
+    with open_packages([store.path(deb) for deb in userland.debs]) as tree:
+        files = {path: tree.read(source) for path, (_, source) in PROGRAMS.items()}
+        missing = set[str]().union(*(needed(data) for data in files.values()))
+        while missing:
+            soname = missing.pop()
+            target = (
+                LOADER if soname == posixpath.basename(LOADER) else f"{LIBRARY_FOLDER}/{soname}"
+            )
+            if target in files:
+                continue
+            source = _library(tree, soname)
+            if source is None:
+                raise InfraError(
+                    f"initramfs: no {soname} in {', '.join(userland.packages)}; report this"
+                )
+            files[target] = tree.read(source)
+            missing |= needed(files[target])
+    return files
+
+
+def needed(elf: bytes) -> set[str]:
+    """The sonames that an ELF file asks for; none for a static one."""
+    dynamic = ELFFile(io.BytesIO(elf)).get_section_by_name(".dynamic")
+    if not isinstance(dynamic, DynamicSection):
+        return set()
+    # pyelftools names the attribute after the tag, out of sight of the type checker.
+    return {str(vars(tag)["needed"]) for tag in dynamic.iter_tags("DT_NEEDED")}
+
+
+def _fetch(store: Store, progress: Callable[[str], None]) -> Userland:
+    archive = Archive(SUITE, host_mirrors().of(SUITE), store)
+    with store.lock(f"apt-{SUITE}"):
+        progress(f"reading the index of {SUITE}")
+        archive.update()
+        names: list[str] = []
+        debs: list[Blob] = []
+        for program, (package, path) in PROGRAMS.items():
+            queue = deque([package])
+            while queue:
+                name = queue.popleft()
+                if name in names:
+                    continue
+                [entry] = archive.packages([name]) or [None]
+                if entry is None:
+                    continue  # a virtual package: its real ones are no libraries
+                progress(f"fetching {name} for the initramfs")
+                names.append(name)
+                debs.append(archive.download(entry))
+                queue.extend(entry.depends)
+                if not _unmet(store, debs, path):
+                    break
+            else:
+                raise InfraError(
+                    f"initramfs: {program} needs libraries that {SUITE} does not give; "
+                    "try again with a refreshed index"
+                )
+    return Userland(
+        suite=SUITE,
+        packages=tuple(names),
+        debs=tuple(debs),
+        resolved=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _unmet(store: Store, debs: Iterable[Blob], program: str) -> set[str]:
+    """Sonames that the program in these packages, or a library of it, still lacks."""
+    with open_packages([store.path(deb) for deb in debs]) as tree:
+        seen: set[str] = set()
+        unmet: set[str] = set()
+        queue = list(needed(tree.read(program)))
+        while queue:
+            soname = queue.pop()
+            if soname in seen:
+                continue
+            seen.add(soname)
+            source = _library(tree, soname)
+            if source is None:
+                unmet.add(soname)
+            else:
+                queue.extend(needed(tree.read(source)))
+    return unmet
+
+
+def _library(tree: PackageTree, soname: str) -> str | None:
+    candidates = (f"{folder}/{soname}" for folder in _LIBRARY_FOLDERS)
+    return next((path for path in candidates if path in tree), None)
