@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a scenario leaves behind: one line of JSON per step, and how it ended.
+ *
+ * The lines are collected in memory that the runner shares with the scenario's
+ * child process, so that a child that dies loses none of the steps it finished.
+ */
+#ifndef HX_RECORD_H
+#define HX_RECORD_H
+
+#include "types.h"
+
+enum status {
+	STATUS_NONE,		/* the child said nothing: it died, or still runs */
+	STATUS_DONE,
+	STATUS_SKIP,
+	STATUS_INFRA,
+};
+
+/* Memory shared between the runner and the child of the running scenario. */
+struct shared {
+	enum status status;
+	u32 steps;		/* steps begun */
+	bool full;		/* a line did not fit into the text */
+	char detail[512];
+	size_t committed;	/* bytes of text that are whole lines */
+	char text[];
+};
+
+extern struct shared *shared;
+
+/* Allocates the shared memory; 0 or -errno. */
+int record_init(void);
+
+/* Forgets everything, for the next scenario. */
+void record_reset(void);
+
+/* In the runner, after the child ended: drops the line that it left half-written. */
+void record_adopt(void);
+
+/* Writes every line out at once instead of once per scenario. */
+void record_set_sync(bool on);
+
+/* Appends text; only lines that were committed are ever written. */
+void record_text(const char *fmt, ...) __printf(1, 2);
+
+/* Appends text as a JSON string, quotes included. */
+void record_json_string(const char *text);
+
+/* Ends the current line and counts it as whole. */
+void record_commit(void);
+
+/* Writes the committed lines to stdout in one go; false where nobody reads. */
+bool record_flush(void);
+
+/* A step's line: begin, its channels, end. */
+void step_begin(void);
+void step_key(const char *key);
+void step_s64(const char *key, s64 value);
+void step_u64(const char *key, u64 value);
+void step_null(const char *key);
+void step_end(void);
+
+/* Ends the scenario here, in the child. */
+void scenario_done(void) __noreturn;
+void scenario_skip(const char *fmt, ...) __printf(1, 2) __noreturn;
+void scenario_infra(const char *fmt, ...) __printf(1, 2) __noreturn;
+
+#endif /* HX_RECORD_H */

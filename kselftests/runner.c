@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One child process per scenario, each with its own time limit.
+ *
+ * Output (stdout): KTAP; every line that is not KTAP begins with "# ". The
+ * lines of a scenario are written in one go, together with the announcement of
+ * the next one, so that it is known which scenario a dying kernel was running.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "record.h"
+#include "runner.h"
+
+#define PROTOCOL		1
+#define DEFAULT_TIMEOUT		10	/* seconds for one scenario */
+#define KILL_TIMEOUT		5	/* seconds until a killed child must be gone */
+
+struct options {
+	double timeout;
+	bool sync;
+	bool trace;
+	bool list;
+	bool *chosen;
+};
+
+enum outcome { OUTCOME_EXITED, OUTCOME_HANG, OUTCOME_STUCK };
+
+static const struct suite *suite;
+static volatile sig_atomic_t child;	/* pid of the scenario that runs, or 0 */
+
+/* --- time ------------------------------------------------------------------ */
+
+static struct timespec seconds(double value)
+{
+	struct timespec time = { .tv_sec = (time_t)value };
+
+	time.tv_nsec = (long)((value - time.tv_sec) * 1e9);
+	return time;
+}
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+/* --- signals --------------------------------------------------------------- */
+
+static const int ending_signals[] = { SIGTERM, SIGINT, SIGHUP, SIGPIPE };
+
+/* Leaves nothing behind, wherever the runner was: system calls only. */
+static void on_ending_signal(int signal)
+{
+	const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+	int i;
+
+	if (child) {
+		kill(child, SIGKILL);
+		for (i = 0; i < KILL_TIMEOUT * 100; i++) {
+			if (waitpid(child, NULL, WNOHANG))
+				break;
+			nanosleep(&pause, NULL);
+		}
+	}
+	if (suite->stop)
+		suite->stop();
+	_exit(128 + signal);
+}
+
+static void ending_set(sigset_t *set)
+{
+	size_t i;
+
+	sigemptyset(set);
+	for (i = 0; i < ARRAY_SIZE(ending_signals); i++)
+		sigaddset(set, ending_signals[i]);
+}
+
+static void catch_signals(void)
+{
+	struct sigaction action = { .sa_handler = on_ending_signal };
+	sigset_t blocked;
+	size_t i;
+
+	ending_set(&action.sa_mask);
+	for (i = 0; i < ARRAY_SIZE(ending_signals); i++)
+		sigaction(ending_signals[i], &action, NULL);
+
+	/* SIGCHLD is waited for, never delivered. */
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+}
+
+static void default_signals(void)
+{
+	size_t i;
+	sigset_t none;
+
+	for (i = 0; i < ARRAY_SIZE(ending_signals); i++)
+		signal(ending_signals[i], SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* --- one scenario ---------------------------------------------------------- */
+
+static void __noreturn run_child(const struct scenario *scenario, pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
+	default_signals();
+	scenario->run();
+	scenario_done();
+}
+
+static bool wait_until(pid_t pid, double deadline, int *wstatus)
+{
+	sigset_t sigchld;
+
+	sigemptyset(&sigchld);
+	sigaddset(&sigchld, SIGCHLD);
+	for (;;) {
+		double left = deadline - now();
+		struct timespec timeout = seconds(left > 0 ? left : 0);
+
+		if (waitpid(pid, wstatus, WNOHANG) == pid)
+			return true;
+		if (left <= 0)
+			return false;
+		sigtimedwait(&sigchld, NULL, &timeout);
+	}
+}
+
+static enum outcome run_bounded(const struct scenario *scenario, double limit, int *wstatus)
+{
+	enum outcome outcome = OUTCOME_EXITED;
+	pid_t parent = getpid();
+	sigset_t ending;
+	pid_t pid;
+
+	ending_set(&ending);
+	sigprocmask(SIG_BLOCK, &ending, NULL);
+	pid = fork();
+	if (pid == 0)
+		run_child(scenario, parent);
+	child = pid > 0 ? pid : 0;
+	sigprocmask(SIG_UNBLOCK, &ending, NULL);
+
+	if (pid < 0) {
+		shared->status = STATUS_INFRA;
+		snprintf(shared->detail, sizeof(shared->detail), "fork: %s", strerror(errno));
+		return OUTCOME_EXITED;
+	}
+	if (!wait_until(pid, now() + limit, wstatus)) {
+		kill(pid, SIGKILL);
+		outcome = wait_until(pid, now() + KILL_TIMEOUT, wstatus) ? OUTCOME_HANG :
+									  OUTCOME_STUCK;
+	}
+	child = 0;
+	return outcome;
+}
+
+static void print_end(const char *status, const char *detail, bool with_step, long us)
+{
+	record_text("# end {\"status\":\"%s\"", status);
+	if (detail && *detail) {
+		record_text(",\"detail\":");
+		record_json_string(detail);
+	}
+	if (with_step && shared->steps)
+		record_text(",\"step\":%u", shared->steps - 1);
+	record_text(",\"us\":%ld}", us);
+	record_commit();
+}
+
+static void print_result(const char *result, unsigned int number, const char *id,
+			 const char *skip)
+{
+	record_text("%s %u %s", result, number, id);
+	if (skip)
+		record_text(" # SKIP %s", skip);
+	record_commit();
+}
+
+/* Judges how the child ended and writes the lines that close the scenario. */
+static void close_scenario(const struct scenario *scenario, unsigned int number,
+			   enum outcome outcome, int wstatus, double limit, long us)
+{
+	char detail[sizeof(shared->detail)];
+
+	if (outcome != OUTCOME_EXITED) {
+		snprintf(detail, sizeof(detail), "no end within %g s%s", limit,
+			 outcome == OUTCOME_STUCK ? ", and SIGKILL does not end it" : "");
+		print_end("hang", detail, true, us);
+	} else if (shared->status == STATUS_DONE) {
+		print_end("done", NULL, false, us);
+		print_result("ok", number, scenario->id, NULL);
+		return;
+	} else if (shared->status == STATUS_SKIP) {
+		print_end("skip", shared->detail, true, us);
+		print_result("ok", number, scenario->id, shared->detail);
+		return;
+	} else if (shared->status == STATUS_INFRA) {
+		print_end("infra", shared->detail, true, us);
+	} else if (WIFSIGNALED(wstatus)) {
+		snprintf(detail, sizeof(detail), "killed by signal %d (%s)", WTERMSIG(wstatus),
+			 strsignal(WTERMSIG(wstatus)));
+		print_end("crash", detail, true, us);
+	} else {
+		snprintf(detail, sizeof(detail), "exit status %d without a word",
+			 WEXITSTATUS(wstatus));
+		print_end("infra", detail, true, us);
+	}
+	print_result("not ok", number, scenario->id, NULL);
+}
+
+/* --- all of them ----------------------------------------------------------- */
+
+static bool any_missing;
+
+static void print_missing(const char *channel, const char *reason)
+{
+	record_text("%s\"%s\":", any_missing ? "," : "", channel);
+	record_json_string(reason);
+	any_missing = true;
+}
+
+static void print_hello(bool trace)
+{
+	struct utsname name;
+	bool traced = false;
+
+	uname(&name);
+	record_text("# hello {\"protocol\":%d,\"suite\":\"%s\",\"release\":", PROTOCOL,
+		    suite->name);
+	record_json_string(name.release);
+	record_text(",\"missing\":{");
+	if (suite->start)
+		traced = suite->start(trace, print_missing);
+	record_text("},\"trace\":%s}", traced ? "true" : "false");
+	record_commit();
+}
+
+static bool run_all(const struct options *options, const struct scenario *scenarios,
+		    unsigned int count)
+{
+	unsigned int i, number = 0;
+
+	for (i = 0; i < count; i++) {
+		enum outcome outcome;
+		int wstatus = 0;
+		double start;
+
+		if (!options->chosen[i])
+			continue;
+		record_text("# start %u %s", i, scenarios[i].id);
+		record_commit();
+		if (!record_flush())
+			return false;
+		record_reset();
+
+		start = now();
+		outcome = run_bounded(&scenarios[i], options->timeout, &wstatus);
+		record_adopt();
+		close_scenario(&scenarios[i], ++number, outcome, wstatus, options->timeout,
+			       (long)((now() - start) * 1e6));
+	}
+	return record_flush();
+}
+
+/* --- arguments ------------------------------------------------------------- */
+
+static void __noreturn usage(const char *name, const char *problem)
+{
+	fprintf(stderr,
+		"%s: %s\n"
+		"usage: %s [--only I,J,K] [--start K] [--timeout SECONDS] [--sync] "
+		"[--no-trace] [--list]\n",
+		name, problem, name);
+	exit(2);
+}
+
+static unsigned long parse_index(const char *name, char **text, unsigned int count)
+{
+	char *end;
+	unsigned long index;
+
+	errno = 0;
+	index = strtoul(*text, &end, 10);
+	if (errno || end == *text || (*end && *end != ',') || index >= count)
+		usage(name, "no scenario of that number");
+	*text = *end ? end + 1 : end;
+	return index;
+}
+
+static void choose_only(const char *name, struct options *options, char *list, unsigned int count)
+{
+	memset(options->chosen, 0, count * sizeof(*options->chosen));
+	while (*list)
+		options->chosen[parse_index(name, &list, count)] = true;
+}
+
+static void parse(int argc, char **argv, struct options *options, unsigned int count)
+{
+	static const struct option known[] = {
+		{ "only", required_argument, NULL, 'o' },
+		{ "start", required_argument, NULL, 's' },
+		{ "timeout", required_argument, NULL, 't' },
+		{ "sync", no_argument, NULL, 'y' },
+		{ "no-trace", no_argument, NULL, 'n' },
+		{ "list", no_argument, NULL, 'l' },
+		{},
+	};
+	unsigned long start = 0;
+	char *end;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		switch (c) {
+		case 'o':
+			choose_only(argv[0], options, optarg, count);
+			break;
+		case 's':
+			start = parse_index(argv[0], &optarg, count);
+			break;
+		case 't':
+			options->timeout = strtod(optarg, &end);
+			if (*end || !(options->timeout > 0 && options->timeout < 1e6))
+				usage(argv[0], "--timeout is a number of seconds above 0");
+			break;
+		case 'y':
+			options->sync = true;
+			break;
+		case 'n':
+			options->trace = false;
+			break;
+		case 'l':
+			options->list = true;
+			break;
+		default:
+			usage(argv[0], "bad arguments");
+		}
+	}
+	if (optind != argc)
+		usage(argv[0], "bad arguments");
+	if (start)
+		memset(options->chosen, 0, start * sizeof(*options->chosen));
+}
+
+int selftest_main(int argc, char **argv, const struct suite *the_suite,
+		  const struct scenario *scenarios, unsigned int count)
+{
+	struct options options = { .timeout = DEFAULT_TIMEOUT, .trace = true };
+	unsigned int i, number = 0;
+	bool heard;
+	int ret;
+
+	options.chosen = malloc(count * sizeof(*options.chosen) + 1);
+	ret = record_init();
+	if (!options.chosen || ret) {
+		fprintf(stderr, "%s: no memory\n", argv[0]);
+		return 1;
+	}
+	memset(options.chosen, true, count * sizeof(*options.chosen));
+	parse(argc, argv, &options, count);
+	if (options.list) {
+		for (i = 0; i < count; i++)
+			printf("%u %s\n", i, scenarios[i].id);
+		return 0;
+	}
+
+	suite = the_suite;
+	record_set_sync(options.sync);
+	catch_signals();
+	for (i = 0; i < count; i++)
+		number += options.chosen[i];
+	record_text("KTAP version 1\n1..%u", number);
+	record_commit();
+	print_hello(options.trace);
+	heard = run_all(&options, scenarios, count);
+	if (suite->stop)
+		suite->stop();
+	return heard ? 0 : 1;
+}

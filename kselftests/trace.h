@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What KVM's fault path did during a step, from tracefs: guest faults, and the
+ * calls of the page-table API that they led to.
+ */
+#ifndef HX_TRACE_H
+#define HX_TRACE_H
+
+#include "runner.h"
+
+/*
+ * Sets up a private trace instance; tells missing() the channels that this
+ * kernel does not offer. Returns whether at least one can be read.
+ */
+bool trace_start(bool wanted, missing_fn missing);
+
+/* Removes it, and the probes; system calls only. */
+void trace_stop(void);
+
+/* Forgets what happened so far. */
+void trace_discard(void);
+
+/* Adds what happened since the last step to the record, as faults and maps. */
+void trace_record(void);
+
+#endif /* HX_TRACE_H */
