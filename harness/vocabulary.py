@@ -119,6 +119,8 @@ class TargetInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hugepages: tuple[str, ...] = ()
     missing: dict[str, str] = {}
     boot_seconds: float = 0.0
+    #: Command-line options that open this target again.
+    opened_with: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """One line in the manner of EXPERIENCE: release, machine, mode, granule, IPA limit."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from msgspec import UNSET, Struct
 
 from harness.vocabulary import RunStatus, ScenarioRun, StepDifference, Verdict
@@ -158,8 +157,9 @@ def _headline(first: StepDifference) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return msgspec.to_builtins(value, builtin_types=()) if _nested(value) else value
-
-
-def _nested(value: Any) -> bool:
-    return isinstance(value, (tuple, list, dict))
+    """Tuples as lists, throughout: what JSON and YAML would give."""
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

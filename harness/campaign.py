@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The line itself: scenario -> prediction, C, ELF, target -> observation -> verdict.
+
+The one place that joins the rooms. One batch is one ELF and one session on a target; while a
+batch runs, the next one is rendered, built and predicted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from harness.compare import Judgement, judge
+from harness.execute import run_batch
+from harness.render import render_batch
+from harness.store.database import short_id
+from harness.targets import Target
+from harness.toolchain import build_batch
+from harness.vocabulary import (
+    BatchProgram,
+    Finding,
+    HarnessError,
+    RunStatus,
+    ScenarioRun,
+    TargetInfo,
+    UsageError,
+    Verdict,
+)
+from reference_model import predict
+from reference_model.guest_machine import UnpredictableError
+from reference_model.outcome import Prediction
+from reference_model.profiles import Environment, SemanticsProfile, profile_for_release
+from reference_model.scenario import Scenario
+
+BATCH_SIZE = 250
+
+
+class TargetPlan(Struct, frozen=True):
+    """A target that is yet to be opened.
+
+    ``label`` names it before it can name itself; ``options`` are the command-line options that
+    make this plan again.
+    """
+
+    label: str
+    open: Callable[[], Target]
+    options: tuple[str, ...] = ()
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What holds for every target of a campaign."""
+
+    run_id: str
+    profile: SemanticsProfile | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    scenario_timeout: float = 10.0
+    batch_size: int = BATCH_SIZE
+
+
+class Listener(Protocol):
+    """Who is told as the campaign goes on; called from the targets' threads, one at a time."""
+
+    def on_target(self, info: TargetInfo, profile: SemanticsProfile, note: str) -> None:
+        """A target is ready to run."""
+
+    def on_finding(self, finding: Finding, not_compared: Sequence[str]) -> None:
+        """A scenario is judged."""
+
+    def on_note(self, text: str) -> None:
+        """Something a reader should know: a replaced guest, a target that did not come up."""
+
+
+class Batches:
+    """The scenarios in chunks, each built once and shared by all targets."""
+
+    def __init__(self, scenarios: Sequence[Scenario], size: int = BATCH_SIZE) -> None:
+        self.chunks = [scenarios[at : at + size] for at in range(0, len(scenarios), size)]
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="build")
+        self._built: dict[int, Future[BatchProgram]] = {}
+
+    def prepare(self, index: int) -> Future[BatchProgram]:
+        """The build of a chunk, started on first asking; past the end, an idle future."""
+        with self._lock:
+            if index not in self._built and index < len(self.chunks):
+                self._built[index] = self._pool.submit(_build, self.chunks[index])
+            return self._built.get(index, Future())
+
+    def close(self) -> None:
+        """Drop builds that have not begun and wait for the one that has."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _build(chunk: Sequence[Scenario]) -> BatchProgram:
+    return build_batch(render_batch(chunk), tuple(scenario.id for scenario in chunk))
+
+
+def run_on_target(
+    plan: TargetPlan,
+    batches: Batches,
+    settings: Settings,
+    listener: Listener,
+    stop: threading.Event,
+) -> None:
+    """Run every scenario on one target; each gets a verdict unless ``stop`` is set meanwhile.
+
+    A target that does not come up, and a build that fails, make their scenarios INFRA.
+    UsageError for what is wrong with the command, not with the machine.
+    """
+    batches.prepare(0)
+    try:
+        target = plan.open()
+    except UsageError:
+        raise
+    except HarnessError as error:
+        listener.on_note(f"{plan.label}: {error}")
+        _all_infra(plan, batches, settings, listener, str(error))
+        return
+    try:
+        info = msgspec.structs.replace(target.info, opened_with=plan.options)
+        _run_open(target, info, batches, settings, listener, stop)
+    finally:
+        target.close()
+
+
+def _run_open(
+    target: Target,
+    info: TargetInfo,
+    batches: Batches,
+    settings: Settings,
+    listener: Listener,
+    stop: threading.Event,
+) -> None:
+    profile, note = _profile(info, settings)
+    facts = info.env | dict(settings.env)
+    try:
+        env = Environment.parse(facts.items())
+    except ValueError as error:
+        raise UsageError(f"--env: {error}") from None
+    listener.on_target(info, profile, note)
+    for index, chunk in enumerate(batches.chunks):
+        if stop.is_set():
+            return
+        predictions = [_predict(scenario, profile, env) for scenario in chunk]
+        wanted = [i for i, prediction in enumerate(predictions) if not prediction.skip]
+        for at, prediction in enumerate(predictions):
+            if prediction.skip:
+                _report(chunk[at], prediction, None, info, profile, settings, listener)
+        if not wanted:
+            continue
+        for at, run in _runs(target, batches, index, wanted, settings, stop):
+            _report(chunk[at], predictions[at], run, info, profile, settings, listener)
+
+
+def _runs(
+    target: Target,
+    batches: Batches,
+    index: int,
+    wanted: list[int],
+    settings: Settings,
+    stop: threading.Event,
+) -> Iterator[tuple[int, ScenarioRun]]:
+    """The runs of a chunk's wanted scenarios, with their place in the chunk."""
+    chunk = batches.chunks[index]
+    place = {scenario.id: at for at, scenario in enumerate(chunk)}
+    try:
+        program = batches.prepare(index).result()
+        batches.prepare(index + 1)
+        for run in run_batch(
+            target,
+            program,
+            scenario_timeout=settings.scenario_timeout,
+            stop=stop,
+            only=wanted if len(wanted) < len(chunk) else None,
+        ):
+            yield place[run.id], run
+            place.pop(run.id)
+    except UsageError:
+        raise
+    except HarnessError as error:
+        for at in wanted:
+            if chunk[at].id in place:
+                yield (
+                    at,
+                    ScenarioRun(id=chunk[at].id, status=RunStatus.INFRA, detail=str(error)),
+                )
+
+
+def _profile(info: TargetInfo, settings: Settings) -> tuple[SemanticsProfile, str]:
+    if settings.profile is not None:
+        return settings.profile, "forced"
+    try:
+        choice = profile_for_release(info.release)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return choice.profile, choice.note
+
+
+def _predict(scenario: Scenario, profile: SemanticsProfile, env: Environment) -> Prediction:
+    try:
+        return predict(scenario, profile, env)
+    except UnpredictableError as error:
+        raise UsageError(f"scenario '{scenario.id}': step {error.step}: {error}") from None
+
+
+def _report(
+    scenario: Scenario,
+    prediction: Prediction,
+    run: ScenarioRun | None,
+    info: TargetInfo,
+    profile: SemanticsProfile,
+    settings: Settings,
+    listener: Listener,
+) -> None:
+    judgement = judge(scenario, prediction, run, profile.name)
+    finding = finding_of(scenario, prediction, run, judgement, info, profile, settings)
+    listener.on_finding(finding, judgement.not_compared)
+
+
+def finding_of(
+    scenario: Scenario,
+    prediction: Prediction | None,
+    run: ScenarioRun | None,
+    judgement: Judgement,
+    info: TargetInfo,
+    profile: SemanticsProfile,
+    settings: Settings,
+) -> Finding:
+    """One judged scenario in the form that is stored and reported."""
+    return Finding(
+        scenario=scenario,
+        target=info,
+        profile=profile.name,
+        verdict=judgement.verdict,
+        prediction=prediction,
+        run=run,
+        differences=judgement.differences,
+        reason=judgement.reason,
+        compared=judgement.compared,
+        short_id=short_id(settings.run_id, scenario.id, info.name),
+    )
+
+
+def _all_infra(
+    plan: TargetPlan, batches: Batches, settings: Settings, listener: Listener, reason: str
+) -> None:
+    info = TargetInfo(name=plan.label, kind="none", release="")
+    for chunk in batches.chunks:
+        for scenario in chunk:
+            listener.on_finding(
+                Finding(
+                    scenario=scenario,
+                    target=info,
+                    profile=settings.profile.name if settings.profile else "",
+                    verdict=Verdict.INFRA,
+                    reason=reason,
+                    short_id=short_id(settings.run_id, scenario.id, plan.label),
+                ),
+                (),
+            )

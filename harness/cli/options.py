@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Options that several commands share, and what they turn into."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.vocabulary import UsageError
+from reference_model.language import load_text
+from reference_model.profiles import Environment, SemanticsProfile, profile_named
+from reference_model.scenario import Scenario
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+profile_option = click.option(
+    "--profile", "profile_name", metavar="P", help="Profile, e.g. v6.12; default: the kernel's."
+)
+env_option = click.option(
+    "--env", "env_items", metavar="KEY=VALUE", multiple=True,
+    help="Environment fact, e.g. fwb=on, granule=16K; may be repeated.",
+)  # fmt: skip
+
+
+def load_files(names: Sequence[str]) -> list[Scenario]:
+    """Scenarios of files and folders (``*.yaml``, ``*.json`` below them); ``-`` is stdin.
+
+    UsageError for a file that cannot be read or an id that two files share.
+    """
+    scenarios: list[Scenario] = []
+    origin: dict[str, str] = {}
+    for name, text in _texts(names):
+        for scenario in load_text(text, name):
+            if scenario.id in origin:
+                raise UsageError(
+                    f"{name}: scenario id '{scenario.id}' is already used in "
+                    f"{origin[scenario.id]}; ids are unique: rename one"
+                )
+            origin[scenario.id] = name
+            scenarios.append(scenario)
+    return scenarios
+
+
+def _texts(names: Sequence[str]) -> list[tuple[str, str]]:
+    out: list[tuple[str, str]] = []
+    for name in names:
+        if name == "-":
+            out.append(("<stdin>", sys.stdin.read()))
+            continue
+        path = Path(name)
+        files = [path]
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.suffix in (".yaml", ".yml", ".json"))
+            if not files:
+                raise UsageError(f"{name}: no scenario file (*.yaml, *.json) below this folder")
+        for file in files:
+            out.append((str(file), _read(file)))
+    return out
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: not UTF-8 text at byte {error.start}; is it a scenario?") from None
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}; check the path") from None
+
+
+def environment(items: Sequence[str], base: dict[str, str] | None = None) -> Environment:
+    """``--env`` items over a base of facts."""
+    facts = dict(base or {})
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"--env {item}: write KEY=VALUE, e.g. --env fwb=on")
+        facts[key] = value
+    try:
+        return Environment.parse(facts.items())
+    except ValueError as error:
+        raise UsageError(f"--env: {error}") from None
+
+
+def profile(name: str) -> SemanticsProfile:
+    """The profile of that name, or a UsageError that lists them."""
+    try:
+        return profile_named(name)
+    except ValueError as error:
+        raise UsageError(f"--profile: {error}") from None
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    import msgspec  # noqa: PLC0415
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=1).decode())

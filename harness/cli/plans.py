@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``--kernel`` and ``--target`` turned into targets that are yet to be opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import click
+import msgspec
+
+from harness import kernels as kernel_room
+from harness import targets as target_room
+from harness.campaign import TargetPlan
+from harness.targets import QemuConfig, Target
+from harness.vocabulary import UsageError
+
+DEFAULT_KERNEL = "debian:trixie"
+
+_OPTIONS = (
+    click.option("--kernel", "kernels", metavar="SPEC", multiple=True,
+                 help="Boot this kernel in QEMU; may be repeated. See 'harness kernels'."),
+    click.option("--target", "targets", metavar="T", multiple=True,
+                 help="ssh:HOST, local, or a warm guest's name; may be repeated."),
+    click.option("--accel", default="auto", show_default=True,
+                 type=click.Choice(["auto", "tcg", "kvm"]), help="QEMU accelerator."),
+    click.option("--cpu", default="", metavar="MODEL", help="QEMU CPU model, e.g. cortex-a57."),
+    click.option("--memory", default=2048, show_default=True, metavar="MIB",
+                 type=click.IntRange(256), help="Guest memory."),
+    click.option("--smp", default=2, show_default=True, type=click.IntRange(1, 64),
+                 help="Guest CPUs."),
+    click.option("--append", multiple=True, metavar="ARG",
+                 help="Kernel argument, e.g. kvm-arm.mode=nvhe; may be repeated."),
+)  # fmt: skip
+
+
+def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options above; the command gets ``kernels``, ``targets`` and ``machine``."""
+
+    @wraps(function)
+    def wrapper(**arguments: Any) -> Any:
+        arguments["machine"] = {
+            "accel": arguments.pop("accel"),
+            "cpu": arguments.pop("cpu"),
+            "memory": arguments.pop("memory"),
+            "vcpus": arguments.pop("smp"),
+            "append": tuple(arguments.pop("append")),
+        }
+        return function(**arguments)
+
+    decorated: Callable[..., Any] = wrapper
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+def plans_from(
+    kernels: Sequence[str], targets: Sequence[str], machine: dict[str, Any]
+) -> list[TargetPlan]:
+    """One plan a kernel and target; the default kernel where neither is named.
+
+    A bad SPEC or target name is a UsageError before anything boots.
+    """
+    config = msgspec.convert(machine, QemuConfig)
+    specs = list(kernels)
+    if not specs and not targets:
+        specs = [DEFAULT_KERNEL]
+    for spec in specs:
+        kernel_room.parse_spec(spec)
+    again = _options(machine)
+    plans = [TargetPlan(spec, _booter(spec, config), ("--kernel", spec, *again)) for spec in specs]
+    return plans + [TargetPlan(name, _opener(name), ("--target", name)) for name in targets]
+
+
+def plans_again(options: Sequence[str]) -> list[TargetPlan]:
+    """The plans that these command-line options make (``TargetInfo.opened_with``)."""
+    made: list[TargetPlan] = []
+
+    @click.command()
+    @machine_options
+    def parse(kernels: tuple[str, ...], targets: tuple[str, ...], machine: dict[str, Any]) -> None:
+        made.extend(plans_from(kernels, targets, machine))
+
+    parse.main(args=list(options), standalone_mode=False)
+    return made
+
+
+def _options(machine: dict[str, Any]) -> tuple[str, ...]:
+    """The machine options that are not their default, as they are written."""
+    default = QemuConfig()
+    out: list[str] = []
+    for name in ("accel", "cpu", "memory"):
+        if machine[name] != getattr(default, name):
+            out += [f"--{name}", str(machine[name])]
+    if machine["vcpus"] != default.vcpus:
+        out += ["--smp", str(machine["vcpus"])]
+    for argument in machine["append"]:
+        out += ["--append", argument]
+    return tuple(out)
+
+
+def _booter(spec: str, config: QemuConfig) -> Callable[[], Target]:
+    def open_target() -> Target:
+        image = kernel_room.resolve(spec, progress=lambda text: click.echo(text, err=True))
+        return target_room.open_qemu(image, config, name=_name(spec, config))
+
+    return open_target
+
+
+def _name(spec: str, config: QemuConfig) -> str:
+    """The SPEC and whatever settings are not the default."""
+    parts = [spec, config.cpu, *config.append]
+    return " ".join(part for part in parts if part)
+
+
+def _opener(name: str) -> Callable[[], Target]:
+    if name == "local":
+        return target_room.open_local
+    if name.startswith("ssh:"):
+        host = name.removeprefix("ssh:")
+        if not host:
+            raise UsageError("--target ssh: names no host; write ssh:HOST")
+        return lambda: target_room.open_ssh(host)
+    return lambda: target_room.open_named(name)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``harness replay``: one stored finding again, on the kernel it was found on."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from harness.cli.execution import Request, execute
+from harness.cli.options import json_option
+from harness.cli.plans import machine_options, plans_again, plans_from
+from harness.store import Store, default_root
+from harness.vocabulary import UsageError
+
+
+@click.command("replay")
+@click.argument("ident", metavar="ID")
+@machine_options
+@json_option
+def command(
+    ident: str,
+    kernels: tuple[str, ...],
+    targets: tuple[str, ...],
+    machine: dict[str, object],
+    as_json: bool,
+) -> None:
+    """Run the scenario of a stored finding again, by default on the kernel it was found on.
+
+    \b
+    Example: harness replay 5f3a12
+    """
+    with Store(default_root()) as store:
+        finding = store.find(ident)
+    if finding is None:
+        raise UsageError(f"no finding '{ident}' is stored here; 'harness diff' lists them")
+    if kernels or targets:
+        plans = plans_from(kernels, targets, machine)
+    else:
+        plans = plans_again(finding.target.opened_with)
+    request = Request(
+        scenarios=(finding.scenario,),
+        plans=tuple(plans),
+        profile_name=finding.profile or None,
+        env_items=(),
+        timeout=30.0,
+        jobs=1,
+        seed=None,
+        command=("harness", *sys.argv[1:]),
+    )
+    sys.exit(execute(request, quiet=False, verbose=1, as_json=as_json, diff_only=True))
