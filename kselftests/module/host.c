@@ -173,10 +173,6 @@ int hx_host_init(void)
 		return -EOPNOTSUPP;
 	}
 #endif
-	if (!is_hyp_mode_available()) {
-		pr_err("hx_pgtable: this machine gives Linux no EL2\n");
-		return -EOPNOTSUPP;
-	}
 	error = resolve();
 	if (error)
 		return error;
@@ -186,7 +182,7 @@ int hx_host_init(void)
 	hx.info.features = features();
 	hx.info.host = host_facts();
 	if (!hx.info.ipa_limit) {
-		pr_err("hx_pgtable: KVM is not initialised\n");
+		pr_err("hx_pgtable: KVM is not initialised on this machine\n");
 		return -EOPNOTSUPP;
 	}
 	return make_vm();

@@ -4,7 +4,7 @@
 
 #include "hx.h"
 
-#define PTE_AF		BIT(10)
+#define DESC_AF		BIT(10)
 /* annotate(): the type stands in the four lowest bits of the owner. */
 #define OWNER_TYPE	GENMASK_ULL(3, 0)
 
@@ -130,7 +130,7 @@ static int do_age(const struct hx_op *op, bool clear)
 	return hx.kernel.test_clear_young(&hx.pgt, op->ipa, op->size, clear);
 #else
 	if (clear)
-		return !!(hx.kernel.mkold(&hx.pgt, op->ipa) & PTE_AF);
+		return !!(hx.kernel.mkold(&hx.pgt, op->ipa) & DESC_AF);
 	return hx.kernel.is_young(&hx.pgt, op->ipa);
 #endif
 }

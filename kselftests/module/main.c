@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Runs programs of stage-2 page-table operations inside the kernel, on private
+ * tables that no CPU ever uses. One device node, root only, one ioctl.
+ */
+#include <linux/capability.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "hx.h"
+
+/* Held while a program runs: there is one table. */
+static DEFINE_MUTEX(lock);
+
+static int run_locked(struct hx_run *run)
+{
+	struct hx_program *program;
+	int error;
+
+	if (mutex_lock_interruptible(&lock))
+		return -EINTR;
+	hx.run = run;
+	program = hx_program_load(run->program, run->program_size);
+	if (IS_ERR(program)) {
+		error = PTR_ERR(program);
+	} else {
+		error = hx_run_program(program, run);
+		kvfree(program);
+	}
+	hx.run = NULL;
+	mutex_unlock(&lock);
+	return error;
+}
+
+static long ioctl_run(void __user *arg)
+{
+	struct hx_run *run;
+	int error;
+
+	run = memdup_user(arg, sizeof(*run));
+	if (IS_ERR(run))
+		return PTR_ERR(run);
+	run->steps = 0;
+	run->leaked = 0;
+	run->verdict = 0;
+	run->nanoseconds = 0;
+	memset(run->message, 0, sizeof(run->message));
+	error = run->reserved ? -EINVAL : run_locked(run);
+	if (copy_to_user(arg, run, sizeof(*run)))
+		error = -EFAULT;
+	kfree(run);
+	return error;
+}
+
+static long device_ioctl(struct file *file, unsigned int command, unsigned long arg)
+{
+	void __user *user = (void __user *)arg;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	switch (command) {
+	case HX_IOCTL_INFO:
+		return copy_to_user(user, &hx.info, sizeof(hx.info)) ? -EFAULT : 0;
+	case HX_IOCTL_RUN:
+		return ioctl_run(user);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static const struct file_operations device_fops = {
+	.owner		= THIS_MODULE,
+	.unlocked_ioctl	= device_ioctl,
+};
+
+static struct miscdevice device = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= HX_DEVICE,
+	.fops	= &device_fops,
+	.mode	= 0600,
+};
+
+static void undo(void)
+{
+	hx_divert_exit();
+	hx_tables_exit();
+	hx_host_exit();
+}
+
+static int __init hx_init(void)
+{
+	int error = hx_host_init();
+
+	if (!error)
+		error = hx_tables_init();
+	if (!error)
+		error = hx_divert_init();
+	if (!error)
+		error = misc_register(&device);
+	if (error)
+		undo();
+	return error;
+}
+
+static void __exit hx_exit(void)
+{
+	misc_deregister(&device);
+	undo();
+}
+
+module_init(hx_init);
+module_exit(hx_exit);
+
+MODULE_DESCRIPTION("Programs of KVM/arm64 stage-2 page-table operations on a private table");
+MODULE_LICENSE("GPL v2");
