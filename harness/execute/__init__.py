@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A batch and a target come in; a run of every scenario in the batch goes out, dead kernel or not.
+
+This room must never know a prediction, a verdict, or where a target came from.
+"""
+
+from harness.execute.batch import run_batch
+from harness.execute.records import Hello
+
+__all__ = ["Hello", "run_batch"]

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A batch on a target, to the last scenario, whatever dies on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from threading import Event
+
+import msgspec
+
+from harness.execute import death
+from harness.execute.records import Hello, Running
+from harness.execute.repeat import repeat
+from harness.execute.runner import Runner
+from harness.execute.session import End, Session
+from harness.execute.suspects import clear_up
+from harness.execute.watch import IndexedRun, LogWatch
+from harness.targets import Health, Target, find_splats
+from harness.vocabulary import BatchProgram, RunStatus, ScenarioRun, TargetError
+
+#: After so many sessions (or replacements) in a row that came to nothing, the rest is INFRA.
+MAX_BARREN = 3
+#: Deaths of one batch that are repeated to learn the step and whether they come again.
+MAX_REPEATS = 5
+
+
+def run_batch(
+    target: Target,
+    batch: BatchProgram,
+    *,
+    scenario_timeout: float = 10.0,
+    stop: Event | None = None,
+    on_hello: Callable[[Hello], None] | None = None,
+    on_event: Callable[[str], None] | None = None,
+) -> Iterator[ScenarioRun]:
+    """Run every scenario of a batch; each is given out once, as soon as it is known.
+
+    In order, but for those in which the kernel logged a splat and lived: they come last, since
+    they may be run again alone. A target that dies is replaced, and the batch goes on after the
+    scenario that ran. With ``stop`` set the rest is not given out. ``on_hello`` gets what the
+    program said of itself, ``on_event`` a line for everything out of the ordinary. Never raises
+    for what a target does; OSError where the ELF cannot be read.
+    """
+    runner = Runner(
+        target,
+        batch,
+        scenario_timeout=scenario_timeout,
+        stop=stop,
+        notice=on_event or (lambda text: None),
+    )
+    return _Batch(runner, on_hello).runs()
+
+
+class _Batch:
+    """The loop of sessions, with what it must remember between them."""
+
+    def __init__(self, runner: Runner, on_hello: Callable[[Hello], None] | None) -> None:
+        self._runner = runner
+        self._ids = runner.batch.ids
+        self._on_hello = on_hello
+        self._watch = LogWatch(runner.target)
+        #: The first scenario that has no run yet.
+        self._next = 0
+        self._repeats = 0
+
+    def runs(self) -> Iterator[ScenarioRun]:
+        """See :func:`run_batch`."""
+        barren = 0
+        why = ""
+        while self._next < len(self._ids) and not self._runner.stopped:
+            before = self._next
+            try:
+                session = self._runner.session(*self._start_at())
+            except TargetError as error:
+                why = str(error)
+                self._runner.notice(why)
+                self._runner.replace()
+            else:
+                yield from self._play(session)
+                why = session.ended.detail or "the batch program ended early"
+                yield from self._after(session)
+            barren = 0 if self._next > before else barren + 1
+            if barren >= MAX_BARREN:
+                yield from self._give_up(why)
+        yield from clear_up(self._runner, self._watch)
+
+    def _start_at(self) -> tuple[str, ...]:
+        return ("--start", str(self._next)) if self._next else ()
+
+    def _play(self, session: Session) -> Iterator[ScenarioRun]:
+        for index, run in session.runs():
+            self._greet(session)
+            if index < self._next:
+                self._runner.notice(f"{run.id} was reported twice; the first report stands")
+                continue
+            yield from self._unreported(index)
+            self._next = index + 1
+            yield from _only_runs(self._watch.ended(index, run))
+        self._greet(session)
+
+    def _after(self, session: Session) -> Iterator[ScenarioRun]:
+        """The session is over: well, or with a death to look into."""
+        ended, running = session.ended, session.records.running
+        if ended.end is End.STOPPED:
+            yield from _only_runs(self._watch.settle(alive=False))
+            return
+        if ended.end is End.EXIT and running is None and self._next == len(self._ids):
+            yield from _only_runs(self._watch.settle(alive=True))
+            return
+        condition = self._runner.target.examine()
+        free, log = self._watch.death(alive=condition.health is Health.ALIVE)
+        yield from _only_runs(free)
+        found = death.judge(ended, condition, find_splats(log))
+        if running is None or running.index < self._next:
+            if session.records.stray:
+                found = death.with_output(found, session.records.stray)
+            self._runner.notice(f"{found.detail}; no scenario was running")
+            if found.replace:
+                self._runner.replace()
+            return
+        yield from self._unreported(running.index)
+        self._next = running.index + 1
+        yield from self._died(running, found, log)
+
+    def _died(
+        self, running: Running, found: death.Death, log: tuple[str, ...]
+    ) -> Iterator[ScenarioRun]:
+        """What ran when it ended: the target is replaced, and it is repeated where that tells more."""
+        victim = ScenarioRun(
+            id=self._ids[running.index],
+            status=found.status,
+            steps=tuple(running.steps),
+            detail=found.detail,
+            log=(*running.stray, *log),
+            step=len(running.steps),
+        )
+        self._runner.notice(f"{found.status.value.upper()} in {victim.id}: {found.detail}")
+        replaced = not found.replace or self._runner.replace() is not None
+        again = found.doubtful and replaced and self._repeats < MAX_REPEATS
+        if not again or self._runner.stopped:
+            yield self._weighed(victim, found)
+            return
+        self._repeats += 1
+        outcome = repeat(self._runner, running.index, victim)
+        if outcome.died:
+            self._runner.replace()
+        if not outcome.reproduced:
+            outcome.runs[running.index] = self._weighed(outcome.runs[running.index], found)
+        self._next = max(self._next, 1 + max(outcome.runs))
+        yield from (outcome.runs[index] for index in sorted(outcome.runs))
+
+    def _weighed(self, victim: ScenarioRun, found: death.Death) -> ScenarioRun:
+        """A host that was started again with no word, once, is no evidence against its kernel."""
+        if found.silent and self._runner.target.info.kind != "qemu":
+            return msgspec.structs.replace(victim, status=RunStatus.INFRA)
+        return victim
+
+    def _greet(self, session: Session) -> None:
+        if self._on_hello is not None and session.records.hello is not None:
+            self._on_hello(session.records.hello)
+            self._on_hello = None
+
+    def _unreported(self, index: int) -> Iterator[ScenarioRun]:
+        for missed in range(self._next, index):
+            yield self._infra(missed, "the batch program went on without a record of it")
+
+    def _give_up(self, why: str) -> Iterator[ScenarioRun]:
+        detail = f"given up after {MAX_BARREN} attempts in a row that came to nothing: {why}"
+        for index in range(self._next, len(self._ids)):
+            yield self._infra(index, detail)
+        self._next = len(self._ids)
+
+    def _infra(self, index: int, detail: str) -> ScenarioRun:
+        return ScenarioRun(id=self._ids[index], status=RunStatus.INFRA, detail=detail)
+
+
+def _only_runs(pairs: list[IndexedRun]) -> Iterator[ScenarioRun]:
+    return (run for _, run in pairs)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which scenarios a splat may belong to, when the kernel lived on.
+
+The log reaches us beside the records and a little later, so a splat that is seen when a scenario
+ends may be its own, that of the one before, or of the one that has just started. A run is let go
+only once the next one ended with nothing in the log; the others are suspects.
+"""
+
+from __future__ import annotations
+
+from harness.targets import Splat, Target, find_splats
+from harness.vocabulary import ScenarioRun
+
+#: Log lines kept for one splat and what follows it.
+MAX_LOG = 2000
+
+IndexedRun = tuple[int, ScenarioRun]
+
+
+class LogWatch:
+    """Reads the kernel log at the end of every scenario and holds back what it may concern."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._held: IndexedRun | None = None
+        self._accused = False
+        #: Runs during which a splat may have come, by index.
+        self.suspects: dict[int, ScenarioRun] = {}
+        #: The log from the first splat that is not cleared up yet.
+        self.log: list[str] = []
+        target.kernel_log()  # what was before is nobody's here
+
+    @property
+    def splats(self) -> tuple[Splat, ...]:
+        """The splats that are not cleared up yet."""
+        return find_splats(self.log)
+
+    def ended(self, index: int, run: ScenarioRun) -> list[IndexedRun]:
+        """A scenario ended; the runs that may be let go now."""
+        came = self._look(self._target.kernel_log())
+        accused, self._accused = self._accused or came, came
+        free = []
+        if self._held is not None:
+            if came:
+                self.suspects[self._held[0]] = self._held[1]
+            else:
+                free.append(self._held)
+        if accused:
+            self.suspects[index] = run
+            self._held = None
+        else:
+            self._held = (index, run)
+        return free
+
+    def settle(self, *, alive: bool) -> list[IndexedRun]:
+        """The session is over: wait for the rest of the log; the run that may be let go now."""
+        came = self._look(self._target.kernel_log(settle=alive))
+        held, self._held = self._held, None
+        self._accused = False
+        if held is None:
+            return []
+        if came:
+            self.suspects[held[0]] = held[1]
+            return []
+        return [held]
+
+    def death(self, *, alive: bool) -> tuple[list[IndexedRun], tuple[str, ...]]:
+        """The session did not end well: the run to let go, and the log since the last look.
+
+        These lines are the business of the scenario that ran, so they make no suspects.
+        """
+        held, self._held = self._held, None
+        self._accused = False
+        return ([] if held is None else [held]), self._target.kernel_log(settle=alive)
+
+    def cleared(self) -> None:
+        """The suspects have been dealt with."""
+        self.suspects.clear()
+        self.log.clear()
+
+    def _look(self, lines: tuple[str, ...]) -> bool:
+        """Take in log lines; whether there is a splat among them."""
+        came = bool(lines) and bool(find_splats(lines))
+        if came or self.log:
+            self.log.extend(lines[: MAX_LOG - len(self.log)])
+        return came

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A guest in QEMU whose kernel has EL2: boot, drive, replace."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import paramiko
+from msgspec import Struct
+
+from harness.targets import probe
+from harness.targets.base import Condition, Health
+from harness.targets.console import Console
+from harness.targets.link import ChannelCommand, SshLink, signal_name
+from harness.targets.qemu_config import (
+    CONSOLE_DEVICE,
+    QemuConfig,
+    Wiring,
+    choose_accel,
+    choose_cpu,
+    command_line,
+)
+from harness.targets.qemu_process import QemuProcess, spawn
+from harness.targets.scratch import make_scratch, remove_scratch
+from harness.targets.splat import find_splats, worst
+from harness.vocabulary import BootError, Image, TargetError, TargetInfo
+
+#: Where programs go in the guest.
+WORK_DIR = "/tmp"  # noqa: S108  the guest is ours alone
+#: What the initramfs writes to the console when its sshd listens, or never will.
+READY = "harness: ready"
+FAILED = "harness: failed"
+#: Seconds for the SSH handshake, the probe, and a sign of life.
+CONNECT_TIMEOUT = 20.0
+PROBE_TIMEOUT = 20.0
+ALIVE_TIMEOUT = 5.0
+#: Seconds that a dying QEMU has to end after its link broke: the kernel prints its oops first.
+_DEATH_TIMEOUT = 5.0
+#: QEMU binds the port itself, so another process may take it in between.
+_PORT_ATTEMPTS = 5
+
+
+class Guest(Struct, frozen=True, kw_only=True):
+    """A booted guest: its process, its host's ends, and how long the boot took."""
+
+    process: QemuProcess
+    wiring: Wiring
+    scratch: Path
+    boot_seconds: float
+
+
+def boot(
+    image: Image, config: QemuConfig, *, tied: bool = True, scratch: Path | None = None
+) -> Guest:
+    """Boot a guest and wait for its readiness line.
+
+    ``tied``: it dies with this process. BootError when it does not come up (all is cleaned up
+    then); ToolMissingError without QEMU; TargetError for an accelerator that cannot be had.
+    """
+    accel = choose_accel(config)
+    cpu = choose_cpu(config, image, accel)
+    for attempt in range(_PORT_ATTEMPTS):
+        own = scratch or make_scratch("qemu")
+        wiring = Wiring(port=_free_port(), console=own / "console.log", qmp=own / "qmp")
+        wiring.console.unlink(missing_ok=True)
+        began = time.monotonic()
+        process = spawn(
+            command_line(image, config, wiring, accel=accel, cpu=cpu), own / "stderr", tied=tied
+        )
+        try:
+            _await_ready(process, Console(wiring.console), image, config)
+        except BaseException as error:
+            process.kill()
+            taken = isinstance(error, BootError) and "host forwarding" in process.complaint()
+            if scratch is None:
+                remove_scratch(own)
+            if not taken or attempt + 1 == _PORT_ATTEMPTS:
+                raise
+        else:
+            return Guest(
+                process=process,
+                wiring=wiring,
+                scratch=own,
+                boot_seconds=time.monotonic() - began,
+            )
+    raise AssertionError("not reached")
+
+
+class QemuTarget:
+    """A guest as a target (:class:`harness.targets.base.Target`); a context manager."""
+
+    console = CONSOLE_DEVICE
+
+    def __init__(
+        self, image: Image, config: QemuConfig, *, name: str = "", guest: Guest | None = None
+    ) -> None:
+        """Boots a guest, or takes over one that is ``guest`` already; BootError, TargetError."""
+        self.image = image
+        self.config = config
+        self._accel = choose_accel(config)
+        self._cpu = choose_cpu(config, image, self._accel)
+        self._name = name or image.spec
+        self._guest = guest or boot(image, config)
+        self._console = Console(self._guest.wiring.console)
+        self._link: SshLink | None = None
+        try:
+            self._console.read()
+            self._link = connect(image, self._guest.wiring.port, self._name)
+            self._info = self._probe(self._link)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def info(self) -> TargetInfo:
+        """What the probe found."""
+        return self._info
+
+    @property
+    def guest(self) -> Guest:
+        """The guest of the moment."""
+        return self._guest
+
+    def put(self, local: Path, name: str) -> str:
+        """Copy a program into the guest."""
+        remote = f"{WORK_DIR}/{name}"
+        self._connected().put(local, remote)
+        return remote
+
+    def start(self, argv: Sequence[str]) -> ChannelCommand:
+        """Start a program in the guest as root."""
+        return self._connected().start(argv)
+
+    def kernel_log(self, *, settle: bool = False) -> tuple[str, ...]:
+        """New lines of the serial console."""
+        if not self._guest.process.running:
+            return self._console.drain()
+        lines = list(self._console.read())
+        if settle and self._link is not None:
+            lines += self._settle(self._link)
+        return tuple(lines)
+
+    def examine(self) -> Condition:
+        """Whether QEMU runs, and the guest answers."""
+        process = self._guest.process
+        link = self._link
+        if process.running and (link is None or not link.active):
+            process.wait(_DEATH_TIMEOUT)  # the link broke; QEMU's own end may be a moment behind
+        if not process.running:
+            return _autopsy(process)
+        if link is None or not link.active:
+            return Condition(Health.LOST, "the SSH connection broke and the guest runs on")
+        try:
+            link.output(["true"], timeout=ALIVE_TIMEOUT)
+        except TargetError as error:
+            if process.wait(0.2):
+                return _autopsy(process)
+            return Condition(Health.HUNG, f"the guest does not answer: {error}")
+        return Condition(Health.ALIVE)
+
+    def replace(self) -> float:
+        """Kill the guest and boot it anew."""
+        began = time.monotonic()
+        self.close()
+        self._guest = boot(self.image, self.config)
+        self._console = Console(self._guest.wiring.console)
+        try:
+            self._console.read()
+            self._link = connect(self.image, self._guest.wiring.port, self._name)
+        except BaseException:
+            self.close()
+            raise
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        """Disconnect, kill QEMU and remove its files."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        self._guest.process.kill()
+        remove_scratch(self._guest.scratch)
+
+    def __enter__(self) -> QemuTarget:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _connected(self) -> SshLink:
+        if self._link is None:
+            raise TargetError(f"{self._name}: the target is closed; open it again")
+        return self._link
+
+    def _probe(self, link: SshLink) -> TargetInfo:
+        facts = ask(link)
+        if facts.kvm:
+            raise TargetError(f"{self._name}: {facts.kvm}")
+        return TargetInfo(
+            name=self._name,
+            kind="qemu",
+            release=facts.release,
+            machine="virt",
+            accel=self._accel,
+            cpu=self._cpu,
+            env=facts.env,
+            tracefs=facts.tracefs,
+            modules=facts.modules,
+            hugepages=facts.hugepages,
+            missing=facts.missing,
+            boot_seconds=self._guest.boot_seconds,
+        )
+
+    def _settle(self, link: SshLink) -> list[str]:
+        """A mark through the kernel's log: when it is out, all before it is."""
+        mark = f"harness: mark {time.monotonic_ns():x}"
+        lines: list[str] = []
+        with contextlib.suppress(TargetError):
+            link.output(["sh", "-c", 'echo "<1>$0" >/dev/kmsg', mark], timeout=ALIVE_TIMEOUT)
+            _, got = self._console.wait_for(
+                mark, timeout=1.0, alive=lambda: self._guest.process.running
+            )
+            lines = [line for line in got if mark not in line]
+        return lines
+
+
+def connect(image: Image, port: int, name: str) -> SshLink:
+    """An SSH connection to a guest that is ready; strict about its host key. TargetError."""
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    kind, _, blob = image.host_key.partition(" ")
+    host_key = paramiko.PKey.from_type_string(kind, base64.b64decode(blob.split()[0]))
+    client.get_host_keys().add(f"[127.0.0.1]:{port}", kind, host_key)
+    try:
+        sock = socket.create_connection(("127.0.0.1", port), timeout=CONNECT_TIMEOUT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.connect(
+            "127.0.0.1",
+            port,
+            username="root",
+            sock=sock,
+            pkey=paramiko.Ed25519Key.from_private_key_file(image.key_file),
+            look_for_keys=False,
+            allow_agent=False,
+            timeout=CONNECT_TIMEOUT,
+            banner_timeout=CONNECT_TIMEOUT,
+            auth_timeout=CONNECT_TIMEOUT,
+        )
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        client.close()
+        raise TargetError(
+            f"{name}: no SSH connection to the guest (port {port}): {error}"
+        ) from error
+    return SshLink(client, name)
+
+
+def ask(link: SshLink) -> probe.Facts:
+    """Run the probe over a link; TargetError when the answer makes no sense."""
+    _, text = link.output(["sh", "-c", probe.SCRIPT], timeout=PROBE_TIMEOUT)
+    try:
+        return probe.parse(text.splitlines())
+    except ValueError as error:
+        last = text.strip().splitlines()[-1:] or ["(nothing)"]
+        raise TargetError(f"{link.where}: probing failed: {error}; last line: {last[0]}") from error
+
+
+def _await_ready(process: QemuProcess, console: Console, image: Image, config: QemuConfig) -> None:
+    said, lines = console.wait_for(
+        READY, FAILED, timeout=config.boot_timeout, alive=lambda: process.running
+    )
+    if said.startswith(READY):
+        return
+    if said:
+        raise BootError(f"{image.spec}: {said}; see the kernel's modules and QEMU's devices")
+    if process.running:
+        last = next((line for line in reversed(lines) if line.strip()), "nothing on the console")
+        raise BootError(
+            f"{image.spec}: no '{READY}' within {config.boot_timeout:g} s; last: {last.strip()}; "
+            "try another CPU model, or more time"
+        )
+    if splat := worst(find_splats(lines)):
+        raise BootError(f"{image.spec}: the kernel died while booting: {splat.title}")
+    detail = process.complaint() or signal_name(process.exit_status or 0)
+    raise BootError(f"{image.spec}: QEMU ended before the guest was ready: {detail}")
+
+
+def _autopsy(process: QemuProcess) -> Condition:
+    status = process.exit_status
+    if status in (0, None):
+        # -no-reboot: QEMU ends by itself only when the guest resets or powers off.
+        return Condition(Health.RESET, "the guest reset or powered off")
+    detail = process.complaint()
+    return Condition(Health.BROKEN, f"QEMU ended with {signal_name(status)}: {detail}".rstrip(": "))
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

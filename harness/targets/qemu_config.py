@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a QEMU guest is made of, and the command line that makes it. Pure, but for two probes."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import os
+import platform
+import re
+from pathlib import Path
+
+from msgspec import Struct
+
+from harness.vocabulary import Image, TargetError
+
+#: Default CPU model: VHE, 48-bit IPA, and quick under TCG.
+DEFAULT_CPU = "neoverse-n1"
+#: For kernels with 16K or 64K pages, whose granule neoverse-n1 lacks at stage 2 in QEMU 7.2;
+#: ``pauth-impdef``: the software QARMA of plain ``max`` makes guests several times slower.
+LARGE_PAGE_CPU = "max,pauth-impdef=on"
+
+#: The kernel's own console; the initramfs writes its readiness line there.
+CONSOLE_DEVICE = "/dev/ttyAMA0"
+
+#: KVM_CHECK_EXTENSION and KVM_CAP_ARM_EL2 (linux/kvm.h, since 6.16): nested virtualisation.
+_KVM_CHECK_EXTENSION = 0xAE03
+_KVM_CAP_ARM_EL2 = 240
+
+
+class QemuConfig(Struct, frozen=True, kw_only=True):
+    """Settings of a guest.
+
+    ``accel``: "tcg", "kvm", or "auto": kvm where this machine can nest, else tcg. ``cpu``: a QEMU
+    CPU model, "" for the one that fits kernel and accelerator. ``append``: more kernel arguments.
+    ``memory``: MiB. ``boot_timeout``: seconds until the readiness line. ``qemu``: the program.
+    """
+
+    accel: str = "auto"
+    cpu: str = ""
+    memory: int = 2048
+    vcpus: int = 2
+    append: tuple[str, ...] = ()
+    boot_timeout: float = 60.0
+    qemu: str = "qemu-system-aarch64"
+
+
+class Wiring(Struct, frozen=True, kw_only=True):
+    """The host's ends of a guest: TCP port of its sshd, console file, QMP socket."""
+
+    port: int
+    console: Path
+    qmp: Path
+
+
+def choose_accel(config: QemuConfig) -> str:
+    """ "tcg" or "kvm"; TargetError when kvm is asked for and cannot be had."""
+    if config.accel == "tcg":
+        return "tcg"
+    if config.accel not in ("kvm", "auto"):
+        raise TargetError(f"accelerator '{config.accel}' is none of tcg, kvm, auto")
+    reason = why_no_nested_kvm()
+    if config.accel == "kvm" and reason:
+        raise TargetError(f"accelerator kvm cannot be used: {reason}; take tcg or auto")
+    return "tcg" if reason else "kvm"
+
+
+def why_no_nested_kvm() -> str:
+    """Why this machine's KVM cannot run a guest that itself has EL2; "" where it can."""
+    if platform.machine() != "aarch64":
+        return f"this machine is {platform.machine()}, not aarch64"
+    try:
+        kvm = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        return f"/dev/kvm: {error.strerror}"
+    try:
+        able = fcntl.ioctl(kvm, _KVM_CHECK_EXTENSION, _KVM_CAP_ARM_EL2)
+    except OSError as error:
+        return f"KVM_CAP_ARM_EL2: {error.strerror}"
+    finally:
+        os.close(kvm)
+    return "" if able > 0 else "its KVM has no nested virtualisation (KVM_CAP_ARM_EL2)"
+
+
+def choose_cpu(config: QemuConfig, image: Image, accel: str) -> str:
+    """The CPU model for this kernel under this accelerator."""
+    if config.cpu:
+        return config.cpu
+    if accel == "kvm":
+        return "host"
+    return DEFAULT_CPU if kernel_page_size(image) in ("4K", "") else LARGE_PAGE_CPU
+
+
+def kernel_page_size(image: Image) -> str:
+    """ "4K", "16K" or "64K" by the kernel's release or its Image header; "" if neither says.
+
+    Header: flags at byte 24, bits 2:1 (Documentation/arch/arm64/booting.rst).
+    """
+    named = re.search(r"(16|64)k", image.release)
+    if named:
+        return f"{named[1]}K"
+    path = Path(image.kernel)
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+        if head[:2] == b"\x1f\x8b":
+            with gzip.open(path) as file:
+                head = file.read(64)
+    except (OSError, EOFError):
+        return ""
+    if head[56:60] != b"ARM\x64":
+        return ""
+    return {1: "4K", 2: "16K", 3: "64K"}.get(head[24] >> 1 & 3, "")
+
+
+def command_line(
+    image: Image, config: QemuConfig, wiring: Wiring, *, accel: str, cpu: str
+) -> list[str]:
+    """QEMU's argv for a guest with EL2."""
+    machine = "virt,virtualization=on,gic-version=3"
+    return [
+        config.qemu,
+        *("-machine", machine),
+        *("-accel", "tcg,thread=multi" if accel == "tcg" else accel),
+        *("-cpu", cpu),
+        *("-smp", str(config.vcpus)),
+        *("-m", str(config.memory)),
+        *("-nodefaults", "-display", "none", "-no-reboot"),
+        *("-kernel", image.kernel),
+        *("-initrd", image.initrd),
+        *("-append", kernel_arguments(config)),
+        # Nothing from the guest to the outside; only the forwarded port leads in.
+        *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{wiring.port}-:22"),
+        *("-device", "virtio-net-pci,netdev=net,romfile="),
+        *("-device", "virtio-rng-pci"),
+        *("-chardev", f"file,id=console,path={_escaped(wiring.console)}"),
+        *("-serial", "chardev:console"),
+        *("-chardev", f"socket,id=qmp,path={_escaped(wiring.qmp)},server=on,wait=off"),
+        *("-mon", "chardev=qmp,mode=control"),
+    ]
+
+
+def kernel_arguments(config: QemuConfig) -> str:
+    """The kernel's command line; later arguments win, so ``append`` can override."""
+    return " ".join(
+        (
+            "console=ttyAMA0",
+            # Warnings and worse reach the console from the start; chatter would only slow the boot.
+            "loglevel=5",
+            # An oops ends the guest at once, so a dead kernel costs one scenario and no time-out.
+            "oops=panic",
+            "panic=-1",
+            *config.append,
+        )
+    )
+
+
+def _escaped(path: Path) -> str:
+    """A path inside a QEMU option, where a comma is written twice."""
+    return str(path).replace(",", ",,")
