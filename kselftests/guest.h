@@ -77,8 +77,8 @@ void dirty_get(struct vm *vm, u32 slot);
  * KVM_CLEAR_DIRTY_LOG of [first_page, first_page + num_pages). TO_SLOT_END is
  * what remains of the slot behind first_page, which is 0 where nothing does or
  * no such slot is. The ioctl holds 32 bits of num_pages: more is cut to the
- * largest, which no slot has. Pages outside of the range cannot be named to
- * the kernel and are left out.
+ * largest, which no slot has. The kernel looks at whole words of 64 pages; what
+ * lies outside of the range's words cannot be named to it and is left out.
  */
 void dirty_clear(struct vm *vm, u32 slot, u64 first_page, u64 num_pages,
 		 const struct page_list *pages);

@@ -168,6 +168,11 @@ static u64 *new_bitmap(u64 pages)
 	return bitmap;
 }
 
+static void set_bit(u64 *bitmap, u64 page)
+{
+	bitmap[page / PAGES_PER_WORD] |= 1UL << page % PAGES_PER_WORD;
+}
+
 static void record_dirty(const u64 *bitmap, u64 words)
 {
 	const char *comma = "";
@@ -198,7 +203,7 @@ void dirty_get(struct vm *vm, u32 id)
 	if (!ret)
 		record_dirty(bitmap, (round_up(pages, PAGES_PER_WORD) + BITMAP_SLACK * 8) /
 					     PAGES_PER_WORD);
-	trace_discard();
+	trace_record();
 	step_end();
 	free(bitmap);
 }
@@ -213,7 +218,7 @@ void dirty_clear(struct vm *vm, u32 id, u64 first_page, u64 num_pages,
 		.first_page = first_page,
 		.dirty_bitmap = bitmap,
 	};
-	u64 page;
+	u64 page, span;
 	size_t i;
 
 	step_begin();
@@ -222,15 +227,15 @@ void dirty_clear(struct vm *vm, u32 id, u64 first_page, u64 num_pages,
 	log.num_pages = num_pages < UINT32_MAX ? num_pages : UINT32_MAX;
 
 	/* More than the slot has is for the kernel to refuse, not to read. */
-	if (list == ALL_PAGES)
-		memset(bitmap, 0xff, round_up(pages, PAGES_PER_WORD) / 8);
-	for (i = 0; list && i < list->count; i++) {
-		page = list->pages[i] - first_page;
-		if (list->pages[i] >= first_page && page < num_pages && page < pages)
-			bitmap[page / PAGES_PER_WORD] |= 1UL << page % PAGES_PER_WORD;
-	}
+	span = num_pages < pages ? num_pages : pages;
+	for (page = 0; list == ALL_PAGES && page < span; page++)
+		set_bit(bitmap, page);
+	span = round_up(span, PAGES_PER_WORD);
+	for (i = 0; list && i < list->count; i++)
+		if (list->pages[i] >= first_page && list->pages[i] - first_page < span)
+			set_bit(bitmap, list->pages[i] - first_page);
 	step_s64("ret", kvm_ioctl(vm->fd, KVM_CLEAR_DIRTY_LOG, &log));
-	trace_discard();
+	trace_record();
 	step_end();
 	free(bitmap);
 }
@@ -272,7 +277,7 @@ void host_read(struct vm *vm, u64 gpa, u32 size)
 	}
 	step_s64("ret", 0);
 	step_u64("data", data);
-	trace_discard();
+	trace_record();
 	step_end();
 }
 

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How a function's lines are set: one call a step, what the model expects beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from harness.render.text import WIDTH, columns, comment_text
+from reference_model.outcome import Prediction
+
+_COMMENT_COLUMN = 56
+_TAB = 8
+
+
+class Call(Struct, frozen=True):
+    """One step as a call of the runtime, and what is expected of it."""
+
+    function: str
+    arguments: tuple[str, ...]
+    comment: str
+
+
+class Suite(Struct, frozen=True):
+    """What a suite contributes to the C.
+
+    ``header`` declares its runtime; ``variable`` is its ``struct suite`` there. ``opening`` gives
+    the lines before the first step, ``calls`` one call a step.
+    """
+
+    header: str
+    variable: str
+    opening: Callable[[Any], list[str]]
+    calls: Callable[[Any, Prediction | None], list[Call]]
+
+
+def call_lines(call: Call) -> list[str]:
+    """The call with its comment behind it, or above it where the line would grow too long."""
+    lines = _wrapped(call)
+    comment = f"/* {comment_text(call.comment)} */"
+    width = columns(lines[-1])
+    if len(lines) == 1:
+        tabs = max(1, -(-(_COMMENT_COLUMN - width) // _TAB))
+        beside = lines[0] + "\t" * tabs + comment
+        if columns(beside) <= WIDTH:
+            return [beside]
+    return [f"\t{comment}", *lines]
+
+
+def _wrapped(call: Call) -> list[str]:
+    line = f"\t{call.function}("
+    lines = []
+    for index, argument in enumerate(call.arguments):
+        last = index == len(call.arguments) - 1
+        piece = argument + (");" if last else ",")
+        space = "" if line.endswith("(") or line.endswith("\t") else " "
+        if columns(line + space + piece) > WIDTH and not line.endswith("("):
+            lines.append(line)
+            line, space = "\t\t", ""
+        line += space + piece
+    return [*lines, line]

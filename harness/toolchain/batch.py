@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Rendered C to a program: compiled, linked with the runtime, checked, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.resources import resource_dir
+from harness.toolchain.cache import Cache, digest
+from harness.toolchain.compiler import find_compiler, run_compiler
+from harness.toolchain.elf import check_elf
+from harness.toolchain.runtime import CFLAGS, runtime_object
+from harness.vocabulary import BatchProgram
+
+_MOST_BATCHES = 200
+
+
+def build_batch(source: str, ids: Sequence[str]) -> BatchProgram:
+    """The static aarch64 ELF of a rendered file whose scenarios are ``ids``, in its order.
+
+    ToolMissingError where there is no compiler, BuildError with the compiler's first error line
+    where the source does not compile, InfraError where the cache cannot be written.
+    """
+    compiler = find_compiler()
+    runtime, runtime_key = runtime_object(compiler)
+    include = str(resource_dir("kselftests"))
+
+    def build(entry: Path) -> None:
+        text = entry.with_name("batch.c")
+        text.write_text(source, encoding="utf-8")
+        flags = [*CFLAGS, f"-I{include}", "-static", "-o", str(entry)]
+        run_compiler(compiler.command, [*flags, text.name, str(runtime)], entry.parent)
+        check_elf(entry, len(ids))
+
+    key = digest([runtime_key, source, str(len(ids))])
+    elf = Cache("batches", _MOST_BATCHES).get(key, build)
+    return BatchProgram(elf=str(elf), ids=tuple(ids))
