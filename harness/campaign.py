@@ -153,7 +153,7 @@ def _run_open(
                 _report(chunk[at], prediction, None, info, profile, settings, listener)
         if not wanted:
             continue
-        for at, run in _runs(target, batches, index, wanted, settings, stop):
+        for at, run in _runs(target, batches, index, wanted, settings, listener, stop):
             _report(chunk[at], predictions[at], run, info, profile, settings, listener)
 
 
@@ -163,32 +163,31 @@ def _runs(
     index: int,
     wanted: list[int],
     settings: Settings,
+    listener: Listener,
     stop: threading.Event,
 ) -> Iterator[tuple[int, ScenarioRun]]:
     """The runs of a chunk's wanted scenarios, with their place in the chunk."""
     chunk = batches.chunks[index]
-    place = {scenario.id: at for at, scenario in enumerate(chunk)}
+    waiting = {chunk[at].id: at for at in wanted}
     try:
-        program = batches.prepare(index).result()
+        if len(wanted) == len(chunk):
+            program = batches.prepare(index).result()
+        else:
+            program = _build([chunk[at] for at in wanted])
         batches.prepare(index + 1)
         for run in run_batch(
             target,
             program,
             scenario_timeout=settings.scenario_timeout,
             stop=stop,
-            only=wanted if len(wanted) < len(chunk) else None,
+            on_event=listener.on_note,
         ):
-            yield place[run.id], run
-            place.pop(run.id)
+            yield waiting.pop(run.id), run
     except UsageError:
         raise
     except HarnessError as error:
-        for at in wanted:
-            if chunk[at].id in place:
-                yield (
-                    at,
-                    ScenarioRun(id=chunk[at].id, status=RunStatus.INFRA, detail=str(error)),
-                )
+        for ident, at in waiting.items():
+            yield at, ScenarioRun(id=ident, status=RunStatus.INFRA, detail=str(error))
 
 
 def _profile(info: TargetInfo, settings: Settings) -> tuple[SemanticsProfile, str]:

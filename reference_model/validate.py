@@ -8,6 +8,7 @@ here: the kernel answers it with an errno, and the model predicts that.
 from __future__ import annotations
 
 from reference_model import scenario as sc
+from reference_model.outcome import CHANNELS
 from reference_model.scenario import RESERVED_GPA, GuestScenario, PgtableScenario, Scenario
 
 MAX_STEPS = 20_000
@@ -26,6 +27,11 @@ def check(scenario: Scenario) -> Problem | None:
     for pin in scenario.expect:
         if len(pin.steps) > len(scenario.steps):
             return None, f"'expect' pins {len(pin.steps)} steps of {len(scenario.steps)}; drop some"
+        for index, channels in enumerate(pin.steps):
+            for channel in channels:
+                if channel not in CHANNELS:
+                    known = ", ".join(CHANNELS)
+                    return index, f"'expect' names unknown channel '{channel}'; known: {known}"
     if isinstance(scenario, PgtableScenario):
         return _pgtable(scenario)
     return _guest(scenario)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Generation: the same seed, the same scenarios, in any count; and what a seed covers."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.generate import generate
+from harness.vocabulary import UsageError
+from reference_model.language import dump_yaml
+from reference_model.validate import check
+
+SUITES = ["guest"]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_same_seed_same_scenarios(suite: str) -> None:
+    assert list(generate(suite, 20, 4)) == list(generate(suite, 20, 4))
+    assert list(generate(suite, 20, 4)) == list(generate(suite, 40, 4))[:20]
+    assert list(generate(suite, 20, 4)) != list(generate(suite, 20, 5))
+
+
+def test_the_bytes_of_a_seed_do_not_change_unnoticed() -> None:
+    first = dump_yaml(next(generate("guest", 1, 1)))
+    assert first.startswith("schema: 1\nid: guest-s1-00000\nsuite: guest\n")
+    assert "op: slot_add" in first
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_all_are_valid_and_ids_unique(suite: str) -> None:
+    scenarios = list(generate(suite, 300, 2))
+    assert all(check(scenario) is None for scenario in scenarios)
+    assert len({scenario.id for scenario in scenarios}) == 300
+
+
+def test_every_operation_of_the_guest_suite_comes_up() -> None:
+    seen = {step.name for scenario in generate("guest", 300, 1) for step in scenario.steps}
+    assert seen == {
+        "read", "write", "exec", "slot_add", "slot_flags", "slot_move", "slot_delete",
+        "dirty_get", "dirty_clear", "host_read", "host_write", "madvise",
+    }  # fmt: skip
+
+
+def test_unknown_suite_is_named() -> None:
+    with pytest.raises(UsageError, match="no generator for suite 'nope'"):
+        list(generate("nope", 1, 1))

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest half of the model: the corpus as its specification, and invariants of any walk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.compare import judge
+from harness.generate import generate
+from harness.generate.guest import generate_guest
+from harness.vocabulary import RunStatus, ScenarioRun, Verdict
+from reference_model import predict
+from reference_model import scenario as sc
+from reference_model.fault_knobs import FAULT_KNOB_SOURCES, FAULT_KNOBS, FaultKnobs
+from reference_model.guest_machine import UnpredictableError
+from reference_model.language import load_text
+from reference_model.outcome import Observation
+from reference_model.profiles import PROFILES, Environment
+from reference_model.scenario import GuestScenario, Scenario
+
+CORPUS = Path(__file__).resolve().parents[2] / "scenarios" / "guest"
+SCENARIOS = [
+    scenario
+    for file in sorted(CORPUS.glob("*.yaml"))
+    for scenario in load_text(file.read_text(), file.name)
+]
+
+
+def steps_of(scenario: Scenario, profile: str, env: Environment | None = None) -> list[Observation]:
+    prediction = predict(scenario, PROFILES[profile], env or Environment())
+    assert not prediction.skip
+    return [step.allowed[0] for step in prediction.steps]
+
+
+def guest(*steps: sc.GuestOp, **vm: object) -> GuestScenario:
+    return GuestScenario(schema=1, id="t", steps=steps, vm=sc.VmConfig(**vm))
+
+
+def test_corpus_is_large_enough() -> None:
+    assert len(SCENARIOS) >= 25
+    assert all(scenario.expect for scenario in SCENARIOS)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.id)
+def test_pins_agree_with_the_model(scenario: Scenario, profile: str) -> None:
+    prediction = predict(scenario, PROFILES[profile], Environment())
+    assert not prediction.skip
+    as_predicted = ScenarioRun(
+        id=scenario.id,
+        status=RunStatus.DONE,
+        steps=tuple(step.allowed[0] for step in prediction.steps),
+    )
+    judgement = judge(scenario, prediction, as_predicted, profile)
+    assert judgement.verdict is Verdict.MATCH, judgement.reason
+
+
+def test_every_knob_of_every_profile_has_a_source() -> None:
+    assert set(FAULT_KNOB_SOURCES) == set(FaultKnobs.__struct_fields__)
+    for source in FAULT_KNOB_SOURCES.values():
+        assert set(source.sources) == set(FAULT_KNOBS) == set(PROFILES)
+
+
+ADD = sc.SlotAdd(slot=1, gpa=0x8000_0000, size=0x1_0000, backing=sc.Backing(prefill=True))
+
+
+def test_dic_makes_every_leaf_executable() -> None:
+    scenario = guest(ADD, sc.Read(gpa=0x8000_2000), sc.Exec(gpa=0x8000_2000))
+    assert steps_of(scenario, "v6.12", Environment(dic=True))[2].faults == 0
+    assert steps_of(scenario, "v6.12", Environment(dic=False))[2].faults == 1
+
+
+def test_pages_are_the_hosts() -> None:
+    scenario = guest(
+        sc.SlotAdd(slot=1, gpa=0x8000_0000, size=0x1_0000, flags=("log_dirty",)),
+        sc.Write(gpa=0x8000_5000, value=1),
+        sc.DirtyGet(slot=1),
+    )
+    assert steps_of(scenario, "v6.12", Environment(page_shift=12))[2].dirty == (5,)
+    assert steps_of(scenario, "v6.12", Environment(page_shift=14))[2].dirty == (1,)
+
+
+def test_change_pte_needs_a_table() -> None:
+    """One page alone: the notifier's unmap frees its table, and change_pte cannot map."""
+    alone = guest(
+        sc.SlotAdd(slot=1, gpa=0x8000_0000, size=0x1_0000),
+        sc.Read(gpa=0x8000_3000),
+        sc.HostWrite(gpa=0x8000_3000, value=1),
+        sc.Read(gpa=0x8000_3000),
+    )
+    steps = steps_of(alone, "v6.1")
+    assert steps[2].maps == (("map", 0x8000_3000, 0x1000, 4, -12),)
+    assert steps[3].faults == 1
+    assert steps_of(alone, "v6.12")[2].maps == ()
+
+
+def test_unknown_code_is_refused_with_its_step() -> None:
+    scenario = guest(ADD, sc.Write(gpa=0x8000_0000, value=0x1234), sc.Exec(gpa=0x8000_0000))
+    with pytest.raises(UnpredictableError, match="none the model follows") as error:
+        steps_of(scenario, "v6.12")
+    assert error.value.step == 2
+
+
+def test_environment_that_is_not_met_is_a_skip() -> None:
+    scenario = GuestScenario(schema=1, id="t", steps=(ADD,), env={"granule": "16K"})
+    assert "granule=16K" in predict(scenario, PROFILES["v6.12"], Environment()).skip
+    wide = guest(ADD, ipa_bits=52)
+    assert "limit of 48" in predict(wide, PROFILES["v6.12"], Environment()).skip
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_generated_scenarios_are_predictable(profile: str) -> None:
+    for scenario in generate("guest", 150, seed=11):
+        assert len(steps_of(scenario, profile)) == len(scenario.steps)
+
+
+@settings(max_examples=60, deadline=None)
+@given(index=st.integers(0, 10_000), profile=st.sampled_from(sorted(PROFILES)))
+def test_no_dirty_page_is_lost(index: int, profile: str) -> None:
+    """I1: what guests wrote into a logged slot is in a log read afterwards, in every profile."""
+    walk = generate_guest(5, index)
+    assert isinstance(walk, GuestScenario)
+    slot = sc.SlotAdd(
+        slot=50,
+        gpa=0x2000_0000,
+        size=0x4_0000,
+        backing=sc.Backing(prefill=bool(index % 2)),
+        flags=("log_dirty",),
+    )
+    pages = {index % 64, (index * 7) % 64}
+    steps = [slot, *walk.steps]
+    for page in pages:
+        steps.insert(2 + page % len(walk.steps), sc.Write(gpa=0x2000_0000 + page * 4096, value=9))
+    steps.append(sc.DirtyGet(slot=50))
+    scenario = GuestScenario(schema=1, id="t", vm=walk.vm, steps=tuple(steps))
+    last = steps_of(scenario, profile)[-1]
+    assert set(last.dirty) >= pages  # type: ignore[arg-type]
+    if walk.vm.manual_protect != "init_set":
+        assert set(last.dirty) == pages  # type: ignore[arg-type]
+
+
+@settings(max_examples=60, deadline=None)
+@given(index=st.integers(0, 10_000), profile=st.sampled_from(sorted(PROFILES)))
+def test_faults_are_bounded_and_reads_see_writes(index: int, profile: str) -> None:
+    """I2, I23: a read after a write of the same gpa gives it back; no access needs over 3 faults."""
+    scenario = generate_guest(6, index)
+    written: dict[tuple[int, int], int] = {}
+    for op, seen in zip(scenario.steps, steps_of(scenario, profile), strict=True):
+        assert isinstance(seen.faults, int)
+        assert seen.faults <= 3
+        plain_store = isinstance(op, sc.Write) and seen.exit is None and seen.injected is None
+        if plain_store or isinstance(op, sc.HostWrite):
+            assert isinstance(op, (sc.Write, sc.HostWrite))
+            written.clear()
+            written[op.gpa, op.size] = op.value
+        elif isinstance(op, sc.Read) and seen.exit is None and (op.gpa, op.size) in written:
+            if seen.injected is None:
+                assert seen.data == written[op.gpa, op.size]
+        elif not isinstance(op, (sc.Read, sc.Exec, sc.DirtyGet, sc.DirtyClear, sc.HostRead)):
+            written.clear()
