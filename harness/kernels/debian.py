@@ -29,7 +29,7 @@ _ALONE = re.compile(
     r".*(-security|-updates|-backports|-backports-sloppy|-proposed-updates|/updates)$"
 )
 _ROLLING = frozenset({"sid", "unstable", "experimental", "rc-buggy"})
-_PARTS = re.compile(r"linux-(image|binary|modules)-\d")
+_PARTS = re.compile(r"linux-(image|base|binary|modules)-\d")
 # What may stand between "linux-image-" and "-FLAVOUR": 5.10.0-32, 6.1.0-0.deb11.44,
 # 6.12.74+deb13+1, 7.3-rc4. Not "6.12.117+deb13-cloud", which is another flavour, nor "6.12",
 # which is a metapackage.
@@ -173,7 +173,7 @@ def _release(package: Package) -> str:
 
 
 def _with_parts(package: Package, archive: Archive) -> tuple[Package, ...]:
-    """The package, and from 7.x on those that really hold the kernel and its modules."""
+    """The package, and from 7.x on those that really hold kernel, modules and modules.builtin."""
     return (package, *archive.packages(name for name in package.depends if _PARTS.match(name)))
 
 

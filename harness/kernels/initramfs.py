@@ -20,7 +20,7 @@ from harness.kernels.keys import Keys
 from harness.kernels.packages import open_packages
 from harness.kernels.store import Blob, Store
 
-MODULES: Mapping[str, bool] = {"virtio_net": True, "virtio_rng": False}
+MODULES: Mapping[str, bool] = {"virtio_pci": True, "virtio_net": True}
 """Modules that are loaded at boot, with what they depend on; True: no use without it."""
 
 _RECIPE = "1"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -33,7 +33,8 @@ def closure(tree: PackageTree, release: str, wanted: Mapping[str, bool]) -> tupl
     """The wanted modules and all that they depend on, each after what it needs.
 
     ``wanted`` maps a module's name to True if the kernel is of no use without it. One that is
-    built into the kernel needs no file and is left out.
+    built into the kernel needs no file and is left out; so is a missing one where the packages
+    do not say what is built in (then only booting can tell).
 
     Raises:
         UsageError: a required module, or a dependency, is neither there nor built in.
@@ -43,9 +44,11 @@ def closure(tree: PackageTree, release: str, wanted: Mapping[str, bool]) -> tupl
     order: dict[str, Module] = {}
 
     def add(name: str, needed_by: str) -> None:
-        if name in order or name in builtin:
+        if name in order or (builtin is not None and name in builtin):
             return
         if name not in files:
+            if builtin is None:
+                return
             raise UsageError(
                 f"kernel {release}: no module {name}, which {needed_by} needs, and it is not "
                 "built in; add the linux-modules package of this kernel, or take another kernel"
@@ -86,8 +89,8 @@ def has_modules(tree: PackageTree) -> bool:
     return any(name.endswith(tuple(_SUFFIXES)) for name in tree.names())
 
 
-def _folders(release: str) -> tuple[str, str]:
-    return f"lib/modules/{release}/", f"usr/lib/modules/{release}/"
+def _folder(release: str) -> str:
+    return f"usr/lib/modules/{release}/"
 
 
 def _files(tree: PackageTree, release: str) -> dict[str, str]:
@@ -95,18 +98,18 @@ def _files(tree: PackageTree, release: str) -> dict[str, str]:
     found = {}
     for path in tree.names():
         base, dot, suffix = posixpath.basename(path).partition(".")
-        if dot + suffix in _SUFFIXES and path.startswith(_folders(release)):
+        if dot + suffix in _SUFFIXES and path.startswith(_folder(release)):
             found[_normal(base)] = path
     return found
 
 
-def _builtin(tree: PackageTree, release: str) -> frozenset[str]:
-    """Names in ``modules.builtin``: what this kernel could load, had it not been built in."""
-    names: Iterable[str] = ()
-    for folder in _folders(release):
-        if f"{folder}modules.builtin" in tree:
-            names = tree.read(f"{folder}modules.builtin").decode().split()
-    return frozenset(_normal(posixpath.basename(name).partition(".")[0]) for name in names)
+def _builtin(tree: PackageTree, release: str) -> frozenset[str] | None:
+    """Names in ``modules.builtin``, None where no package holds that file."""
+    listing = f"{_folder(release)}modules.builtin"
+    if listing not in tree:
+        return None
+    paths = tree.read(listing).decode().split()
+    return frozenset(_normal(posixpath.basename(path).partition(".")[0]) for path in paths)
 
 
 def _uncompressed(tree: PackageTree, path: str) -> bytes:

@@ -15,12 +15,14 @@ from harness.vocabulary import UsageError
 
 _UNPACK_LIMIT = 300.0
 _LINKS = 16
+_MERGED = frozenset({"bin", "lib", "lib64", "sbin"})
 
 
 class PackageTree:
     """The files of one or several packages, as if unpacked over each other.
 
-    Paths are without leading slash, as ``usr/bin/x``.
+    Paths are without leading slash and with merged /usr, as on every current system:
+    ``usr/bin/x`` also for what an older package holds as ``bin/x``.
     """
 
     def __init__(self) -> None:
@@ -29,7 +31,7 @@ class PackageTree:
     def add(self, archive: tarfile.TarFile) -> None:
         """Lay one more data archive over what is there."""
         for member in archive:
-            self._members[posixpath.normpath(member.name)] = (archive, member)
+            self._members[_merged(member.name)] = (archive, member)
 
     def __contains__(self, path: str) -> bool:
         return path in self._members
@@ -49,11 +51,17 @@ class PackageTree:
             if not member.issym() and not member.islnk():
                 break
             base = posixpath.dirname(path) if member.issym() else ""
-            path = posixpath.normpath(posixpath.join("/", base, member.linkname)).lstrip("/")
+            path = _merged(posixpath.join("/", base, member.linkname))
         stream = archive.extractfile(member) if member.isreg() else None
         if stream is None:
             raise KeyError(path)
         return stream.read()
+
+
+def _merged(path: str) -> str:
+    """A path inside an archive in the tree's spelling."""
+    plain = posixpath.normpath(posixpath.join("/", path)).lstrip("/")
+    return f"usr/{plain}" if plain.split("/")[0] in _MERGED else plain
 
 
 @contextmanager

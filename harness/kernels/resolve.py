@@ -147,13 +147,13 @@ def _from_deb(spec: KernelSpec, digest: str, store: Store, tell: Progress) -> Ca
         release = path.split("/")[-2]
     files = [source]
     if not complete:
-        siblings = sorted(source.parent.glob(f"linux-modules-{release}_*.deb"))
-        if not siblings:
+        needed = _siblings(source, "linux-modules", release)
+        if not needed:
             raise UsageError(
                 f"kernel {spec}: no modules in it, and no linux-modules-{release}_*.deb beside "
                 "it; put that package into the same directory"
             )
-        files.append(siblings[-1])
+        files += [*needed, *_siblings(source, "linux-base", release)]
     resolved = _now()
     return CachedKernel(
         spec=str(spec),
@@ -164,6 +164,11 @@ def _from_deb(spec: KernelSpec, digest: str, store: Store, tell: Progress) -> Ca
         debs=tuple(store.put_file(file) for file in files),
         source_sha256=digest,
     )
+
+
+def _siblings(deb: Path, kind: str, release: str) -> list[Path]:
+    """The package of this kind and release beside ``deb``: a list of one, or none."""
+    return sorted(deb.parent.glob(f"{kind}-{release}_*.deb"))[-1:]
 
 
 def _from_image(spec: KernelSpec, digest: str, store: Store, tell: Progress) -> CachedKernel:
@@ -185,7 +190,7 @@ def _from_image(spec: KernelSpec, digest: str, store: Store, tell: Progress) -> 
 def _vmlinuz(tree: PackageTree, what: str) -> str:
     for path in tree.names():
         name = path.rpartition("/")[2]
-        if path.startswith("boot/vmlinuz-") or (name == "vmlinuz" and "lib/modules/" in path):
+        if path.startswith("boot/vmlinuz-") or (name == "vmlinuz" and path.startswith("usr/lib/")):
             return path
     raise UsageError(f"{what}: no vmlinuz in the package; name a linux-image or linux-binary one")
 

@@ -24,9 +24,12 @@ from harness.kernels.packages import PackageTree, open_packages
 from harness.kernels.store import Blob, Store
 from harness.vocabulary import InfraError
 
-SUITE = "bookworm"
+SUITE = "trixie"
+"""Not bookworm: dropbear before 2024.86 closes a channel that is opened while the child of
+another one exits, or dies of a failed assertion (its CHANGES, 2024.86)."""
+
 PROGRAMS: Mapping[str, tuple[str, str]] = {
-    "bin/busybox": ("busybox-static", "bin/busybox"),
+    "bin/busybox": ("busybox-static", "usr/bin/busybox"),
     "usr/sbin/dropbear": ("dropbear-bin", "usr/sbin/dropbear"),
     "usr/lib/sftp-server": ("openssh-sftp-server", "usr/lib/openssh/sftp-server"),
 }
@@ -34,8 +37,8 @@ PROGRAMS: Mapping[str, tuple[str, str]] = {
 
 LIBRARY_FOLDER = "lib/aarch64-linux-gnu"
 LOADER = "lib/ld-linux-aarch64.so.1"
+"""Where the initramfs keeps libraries, and the loader that every ELF file names."""
 
-_LIBRARY_FOLDERS = (LIBRARY_FOLDER, f"usr/{LIBRARY_FOLDER}", "lib", "usr/lib")
 _RECORD = ("userland", f"{SUITE}-1")
 
 
@@ -67,7 +70,7 @@ def userland_of(store: Store, progress: Callable[[str], None]) -> Userland:
 def files_of(userland: Userland, store: Store) -> dict[str, bytes]:
     """Every program and library: path in the initramfs → bytes."""
     with open_packages([store.path(deb) for deb in userland.debs]) as tree:
-        files = {path: tree.read(source) for path, (_, source) in PROGRAMS.items()}
+        files = {path: _read(tree, source) for path, (_, source) in PROGRAMS.items()}
         missing = set[str]().union(*(needed(data) for data in files.values()))
         while missing:
             soname = missing.pop()
@@ -135,7 +138,7 @@ def _unmet(store: Store, debs: Iterable[Blob], program: str) -> set[str]:
     with open_packages([store.path(deb) for deb in debs]) as tree:
         seen: set[str] = set()
         unmet: set[str] = set()
-        queue = list(needed(tree.read(program)))
+        queue = list(needed(_read(tree, program)))
         while queue:
             soname = queue.pop()
             if soname in seen:
@@ -149,6 +152,12 @@ def _unmet(store: Store, debs: Iterable[Blob], program: str) -> set[str]:
     return unmet
 
 
+def _read(tree: PackageTree, program: str) -> bytes:
+    if program not in tree:
+        raise InfraError(f"initramfs: the packages of {SUITE} hold no {program}; report this")
+    return tree.read(program)
+
+
 def _library(tree: PackageTree, soname: str) -> str | None:
-    candidates = (f"{folder}/{soname}" for folder in _LIBRARY_FOLDERS)
+    candidates = (f"usr/{folder}/{soname}" for folder in (LIBRARY_FOLDER, "lib"))
     return next((path for path in candidates if path in tree), None)
