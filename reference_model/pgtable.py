@@ -13,7 +13,7 @@ on across its pages.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -76,19 +76,14 @@ class Table:
 
     def position(self, index: int) -> int:
         """The place in ``entries`` of the first one that does not end at or before ``index``."""
-        at = bisect_right(self.firsts, index) - 1
-        if at < 0 or self.entries[at].stop <= index:
-            at += 1
-        return at
+        place = bisect_right(self.firsts, index)
+        if place and self.entries[place - 1].stop > index:
+            return place - 1
+        return place
 
     def within(self, first: int, stop: int) -> list[Entry]:
         """What is not empty between two indices, whole runs even where they reach beyond."""
-        start = self.position(first)
-        end = start
-        firsts = self.firsts
-        while end < len(firsts) and firsts[end] < stop:
-            end += 1
-        return self.entries[start:end]
+        return self.entries[self.position(first) : bisect_left(self.firsts, stop)]
 
     def at(self, index: int, stop: int) -> tuple[Entry | None, int]:
         """The entry at ``index`` (None: empty), and where it, or the gap, ends (≤ ``stop``)."""
@@ -110,9 +105,7 @@ class Table:
 
     def _splice(self, first: int, stop: int, fresh: list[Entry]) -> None:
         entries, firsts = self.entries, self.firsts
-        start = end = self.position(first)
-        while end < len(firsts) and firsts[end] < stop:
-            end += 1
+        start, end = self.position(first), bisect_left(firsts, stop)
         if start < end:
             head, tail = entries[start], entries[end - 1]
             if head.first < first:
@@ -120,12 +113,12 @@ class Table:
             if tail.stop > stop:
                 fresh.append(self.cut(tail, stop, tail.stop))
         if fresh:
-            if start and (joined := self._join(entries[start - 1], fresh[0])):
+            if start and entries[start - 1].stop == fresh[0].first:
                 start -= 1
-                fresh[0] = joined
-            if end < len(entries) and (joined := self._join(fresh[-1], entries[end])):
+                fresh.insert(0, entries[start])
+            if end < len(entries) and entries[end].first == fresh[-1].stop:
+                fresh.append(entries[end])
                 end += 1
-                fresh[-1] = joined
             for place in range(len(fresh) - 1, 0, -1):
                 if joined := self._join(fresh[place - 1], fresh[place]):
                     fresh[place - 1 : place + 1] = [joined]

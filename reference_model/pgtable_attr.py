@@ -91,10 +91,9 @@ def stage2_flush(state: Stage2, ipa: int, size: int) -> int:
     ret = state.out_of_range(start, end)
     if ret:
         return ret
-    cacheable = pte.memattr("normal", state.fwb)
 
     def clean(attr: int, count: int) -> int:
-        if attr & pte.MEMATTR == cacheable:
+        if attr & pte.MEMATTR == state.cacheable:
             state.dcache += count
         return attr
 

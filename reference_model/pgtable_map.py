@@ -229,7 +229,7 @@ class _MapWalk:
         if output is None:
             state.icache += count if state.knobs.icache_on_invalid else 0
             return
-        if self.attr & pte.MEMATTR == pte.memattr("normal", state.fwb):
+        if self.attr & pte.MEMATTR == state.cacheable:
             state.dcache += count
         if not self.attr & pte.XN:
             state.icache += count

@@ -20,19 +20,21 @@ class Runs:
 
     def __init__(self, fwb: bool) -> None:
         self._fwb = fwb
-        self._words: dict[int, pte.Words] = {}
         self._leaves: list[LeafRun] = []
         self._notes: list[AnnotationRun] = []
         self.leaves: tuple[LeafRun, ...] = ()
         self.annotations: tuple[AnnotationRun, ...] = ()
 
-    def refresh(self, root: Table, low: int, high: int) -> None:
-        """Reads the IPA range [low, high) again; both ends are where leaves begin or end."""
+    def refresh(self, table: Table, low: int, high: int) -> None:
+        """Reads the IPA range [low, high) again, all of which lies in ``table``.
+
+        Both ends are where leaves begin or end.
+        """
         if low >= high:
             return
         leaves: list[LeafRun] = []
         notes: list[AnnotationRun] = []
-        self._gather(root, low, high, leaves, notes)
+        self._gather(table, low, high, leaves, notes)
         _splice_leaves(self._leaves, low, high, leaves)
         self.leaves = tuple(self._leaves)
         if notes or self._notes:
@@ -63,10 +65,7 @@ class Runs:
             _add_leaf(leaves, self._run(entry, ipa, size, first, stop))
 
     def _run(self, leaf: Leaf, ipa: int, size: int, first: int, stop: int) -> LeafRun:
-        words = self._words.get(leaf.attr)
-        if words is None:
-            words = self._words[leaf.attr] = pte.words(leaf.attr, self._fwb)
-        prot, sw, af, kind = words
+        prot, sw, af, kind = pte.words(leaf.attr, self._fwb)
         pa = leaf.pa + (first - leaf.first) * size
         return (ipa, size, pa, prot, sw, af, kind, stop - first)
 

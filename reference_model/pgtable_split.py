@@ -59,7 +59,7 @@ def _split_block(state: Stage2, table: Table, index: int, block: Leaf) -> Link |
     if cache == 0:
         return None
     needed = 1 if table.level == LAST_LEVEL - 1 else state.geometry.entries + 1
-    attr = block.attr & _KEPT | pte.AF | pte.memattr("normal", state.fwb)
+    attr = block.attr & _KEPT | pte.AF | state.cacheable
     pa = block.pa + ((index - block.first) << table.shift)
     child = _unlinked(state, table, index, attr, pa, to_pages=cache >= needed)
     if child is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 
+from reference_model import pte
 from reference_model.geometry import Geometry
 from reference_model.pgtable import Entry, Link, Table, descendants
 from reference_model.stage2_knobs import Stage2Knobs
@@ -20,8 +21,10 @@ class Stage2:
     __slots__ = (
         "_high",
         "_low",
+        "_where",
         "alloc",
         "cache",
+        "cacheable",
         "dcache",
         "fwb",
         "geometry",
@@ -42,6 +45,8 @@ class Stage2:
         self.geometry = geometry
         self.knobs = knobs
         self.fwb = fwb
+        #: MemAttr of a Normal, cacheable leaf.
+        self.cacheable = pte.memattr("normal", fwb)
         self.tlb_range = tlb_range
         level = geometry.start_level
         self.root = Table(level, geometry.shifts[level], 0)
@@ -55,6 +60,7 @@ class Stage2:
         self.alloc = 0
         self.dcache = self.icache = 0
         self.tlbi_ipa = self.tlbi_ipa_nsh = self.tlbi_vmid = self.tlbi_range = 0
+        self._where = self.root
         self._low = _U64
         self._high = 0
 
@@ -94,14 +100,22 @@ class Stage2:
 
     def changed(self, table: Table, first: int, stop: int) -> None:
         """Notes that leaves or owners between two entries of a table are not what they were."""
-        low, high = table.address(first), table.address(stop)
+        low = table.base + (first << table.shift)
+        high = table.base + (stop << table.shift)
+        if self._high == 0:
+            self._where, self._low, self._high = table, low, high
+            return
+        if table is not self._where:
+            self._where = self.root
         self._low = min(self._low, low)
         self._high = max(self._high, high)
 
     @property
-    def window(self) -> tuple[int, int]:
-        """The IPA range outside which nothing changed in this step; empty: (high, 0)."""
-        return self._low, self._high
+    def window(self) -> tuple[Table, int, int]:
+        """(table, low, high): all that changed in this step is in that table and the tables
+        below it, between these IPAs; nothing did: low > high.
+        """
+        return self._where, self._low, self._high
 
     def invalidate_range(self, size: int) -> None:
         """kvm_tlb_flush_vmid_range() over ``size`` bytes, cut to pages, not rounded."""

@@ -44,7 +44,7 @@ def _unmap_table(state: Stage2, table: Table, start: int, end: int, *, per_leaf:
         count = stop - index
         if isinstance(entry, Leaf):
             state.tlbi_ipa += per_leaf * count
-            if not state.fwb and entry.attr & pte.MEMATTR == pte.memattr("normal", state.fwb):
+            if not state.fwb and entry.attr & pte.MEMATTR == state.cacheable:
                 state.dcache += count
         table.clear(index, stop)
         table.counted -= count
@@ -53,9 +53,8 @@ def _unmap_table(state: Stage2, table: Table, start: int, end: int, *, per_leaf:
 
 def stage2_destroy(state: Stage2) -> int:
     """Frees every table and the root: no TLB or cache maintenance, in any version. 0."""
-    root = state.root
-    limit = state.geometry.pgd_pages * state.geometry.entries
-    state.changed(root, 0, limit)
-    state.root = Table(root.level, root.shift, root.base)
+    old = state.root
+    state.root = Table(old.level, old.shift, old.base)
     state.tables = 0
+    state.changed(state.root, 0, state.geometry.pgd_pages * state.geometry.entries)
     return 0

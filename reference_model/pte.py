@@ -10,6 +10,7 @@ grants execution to both exception levels or to none, so that its bit 54 is XN i
 from __future__ import annotations
 
 import errno
+from functools import cache
 
 MEMATTR = 0xF << 2
 READ = 1 << 6
@@ -40,6 +41,7 @@ def permissions(prot: str) -> tuple[str, str]:
     return letters, kind or "normal"
 
 
+@cache
 def leaf_attr(prot: str, sw: int, fwb: bool) -> int:
     """The attributes of a new leaf, or -EINVAL (stage2_set_prot_attr, any version).
 
@@ -59,6 +61,7 @@ def leaf_attr(prot: str, sw: int, fwb: bool) -> int:
     return attr
 
 
+@cache
 def words(attr: int, fwb: bool) -> Words:
     """The attributes in the words of an observation's leaf run."""
     prot = "r" * bool(attr & READ) + "w" * bool(attr & WRITE) + "x" * (not attr & XN)

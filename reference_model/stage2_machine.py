@@ -65,7 +65,7 @@ class Stage2Machine:
         state = self.state
         state.begin(self.memcache if memcache is msgspec.UNSET else memcache)
         ret = _perform(state, op)
-        self._runs.refresh(state.root, *state.window)
+        self._runs.refresh(*state.window)
         seen_cmo = state.knobs.cmo_callbacks
         return Observation(
             ret=ret,
@@ -84,7 +84,7 @@ class Stage2Machine:
         )
 
 
-def _perform(state: Stage2, op: PgtableOp) -> int:  # noqa: PLR0911, PLR0912 - one line per operation
+def _perform(state: Stage2, op: PgtableOp) -> int:  # noqa: PLR0912 - one line per operation
     """Calls the operation; what it returns is the step's ``ret``."""
     match op:
         case sc.Map():
@@ -134,7 +134,7 @@ def skip_reason(scenario: PgtableScenario, profile: SemanticsProfile, env: Envir
     return ""
 
 
-def _lacking(op: PgtableOp, knobs: Stage2Knobs, memcache: int | None) -> str:  # noqa: PLR0911
+def _lacking(op: PgtableOp, knobs: Stage2Knobs, memcache: int | None) -> str:
     """What a kernel lacks for one operation, or ""."""
     match op:
         case sc.Map() | sc.RelaxPerms():
