@@ -192,7 +192,7 @@ def _runs(
 
 def _profile(info: TargetInfo, settings: Settings) -> tuple[SemanticsProfile, str]:
     if settings.profile is not None:
-        return settings.profile, "forced"
+        return settings.profile, f"profile {settings.profile.name} is forced by --profile"
     try:
         choice = profile_for_release(info.release)
     except ValueError as error:

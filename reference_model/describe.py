@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A step in one line, the way a report and a rendered comment show it."""
+"""Steps and observations in words, the way reports and rendered comments show them."""
 
 from __future__ import annotations
+
+import errno
+from typing import Any
 
 from reference_model import scenario as sc
 
@@ -19,7 +22,7 @@ def size_text(size: int) -> str:
 def describe(op: sc.PgtableOp | sc.GuestOp) -> str:
     """``map 0x80000000 +16K -> 0x40000 rw [shared]``; the operation's name comes first."""
     words = [op.name]
-    for field in op.__struct_fields__:
+    for field in sorted(op.__struct_fields__, key=_order):
         value = getattr(op, field)
         if field in ("vcpu", "flags", "backing", "memcache") and not value and value != 0:
             continue
@@ -29,7 +32,12 @@ def describe(op: sc.PgtableOp | sc.GuestOp) -> str:
     return " ".join(words)
 
 
-def _word(field: str, value: object) -> str:  # noqa: PLR0911 - one line a field
+def _order(field: str) -> int:
+    """Where, how much, what, then the rest as declared (sorting is stable)."""
+    return {"slot": 0, "ipa": 0, "gpa": 1, "size": 2, "pa": 3, "value": 3}.get(field, 4)
+
+
+def _word(field: str, value: object) -> str:
     if isinstance(value, sc.Backing):
         return "prefill" if value.prefill else ""
     if isinstance(value, tuple):
@@ -51,3 +59,64 @@ def _word(field: str, value: object) -> str:  # noqa: PLR0911 - one line a field
             return f"slot {value}"
         case _:
             return f"{field}={value}"
+
+
+def value_text(channel: str, value: Any) -> str:
+    """A channel's value as a reader of kernel logs writes it: errnos by name, addresses in hex."""
+    if channel == "ret" and isinstance(value, int) and value < 0:
+        return errno_name(value)
+    if channel == "data" and isinstance(value, int):
+        return f"{value:#x}"
+    if channel == "dirty" and isinstance(value, (list, tuple)):
+        return "{" + _ranges(list(value)) + "}"
+    if channel == "exit" and isinstance(value, dict) and "gpa" in value:
+        return _exit(value)
+    if channel == "injected" and isinstance(value, dict):
+        words = [str(value.get("ec", ""))]
+        words += [f"{key} {value[key]:#x}" for key in ("fsc", "far") if key in value]
+        return " ".join(words)
+    if channel == "maps" and isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_call(call) for call in value) + "]"
+    if value is None:
+        return "none"
+    return str(value)
+
+
+def _exit(value: dict[str, Any]) -> str:
+    words = [str(value.get("reason", ""))]
+    if "write" in value:
+        words.append("write" if value["write"] else "read")
+    words.append(f"{value['gpa']:#x}")
+    if "len" in value:
+        words.append(f"len {value['len']}")
+    if isinstance(value.get("data"), int):
+        words.append(f"data {value['data']:#x}")
+    return " ".join(words)
+
+
+def _call(call: Any) -> str:
+    words = [str(call[0])]
+    words += [
+        f"{item:#x}" if isinstance(item, int) and item >= 0 else str(item) for item in call[1:-1]
+    ]
+    return " ".join(words) + f" = {errno_name(call[-1]) if call[-1] < 0 else call[-1]}"
+
+
+def errno_name(value: int) -> str:
+    """``-EAGAIN`` for -11; the number where errno has no name for it."""
+    name = errno.errorcode.get(-value)
+    return f"-{name}" if name else str(value)
+
+
+def _ranges(pages: list[int]) -> str:
+    """``0-3 7``: ascending page offsets with runs folded."""
+    out: list[str] = []
+    start = previous = None
+    for page in [*pages, None]:
+        if previous is not None and page != previous + 1:
+            out.append(str(start) if start == previous else f"{start}-{previous}")
+            start = page
+        elif previous is None:
+            start = page
+        previous = page
+    return " ".join(out)

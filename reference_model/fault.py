@@ -121,9 +121,7 @@ class GuestMemory:
             if slot is None or (kind == "w" and slot.readonly):
                 if kind == "x":
                     return self._inject(gpa, kind, faults + 1, calls)
-                return Effect(
-                    completed=False, exit="mmio", faults=faults + 1, maps=tuple(calls)
-                )
+                return Effect(completed=False, exit="mmio", faults=faults + 1, maps=tuple(calls))
             self._user_mem_abort(slot, gfn, kind, leaf is not None, calls)
         raise AssertionError(f"access at {gpa:#x} does not settle")
 

@@ -19,7 +19,9 @@ LeafRun: TypeAlias = tuple[int, int, int, str, int, bool, str, int]
 AnnotationRun: TypeAlias = tuple[int, int, int, int]
 
 
-class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Observation(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """One step, as far as it was seen (or is predicted)."""
 
     #: 0 or the negative errno; the value where the operation returns one.
@@ -35,9 +37,9 @@ class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_
     tlbi: dict[str, int] | UnsetType = UNSET
     # guest
     #: None: the vCPU went on without an exit to userspace; else ``{"reason": …, …}``.
-    exit: dict[str, Any] | None | UnsetType = UNSET
+    exit: dict[str, Any] | UnsetType | None = UNSET
     #: The value a load, an exec or a host read returned.
-    data: int | None | UnsetType = UNSET
+    data: int | UnsetType | None = UNSET
     #: Ascending page offsets in the slot.
     dirty: tuple[int, ...] | UnsetType = UNSET
     #: kvm_guest_fault events of the step, on guest physical addresses of the scenario.
@@ -46,7 +48,7 @@ class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_
     #: ["relax", ipa, prot, ret].
     maps: tuple[tuple[Any, ...], ...] | UnsetType = UNSET
     #: An abort that the guest's own vector saw: ``{"ec": …, "fsc": …, "far": …}``; None: none.
-    injected: dict[str, Any] | None | UnsetType = UNSET
+    injected: dict[str, Any] | UnsetType | None = UNSET
 
 
 CHANNELS: tuple[str, ...] = Observation.__struct_fields__

@@ -20,9 +20,7 @@ SlotId: TypeAlias = Annotated[int, Meta(ge=0, le=400)]
 VcpuId: TypeAlias = Annotated[int, Meta(ge=0, le=63)]
 AccessSize: TypeAlias = Literal[1, 2, 4, 8]
 #: Letters of ``rwx``, then optionally ``-device`` or ``-nc``; empty is a valid no-access leaf.
-ProtText: TypeAlias = Annotated[
-    str, Meta(pattern=r"^(?!.*([rwx]).*\1)[rwx]{0,3}(-device|-nc)?$")
-]
+ProtText: TypeAlias = Annotated[str, Meta(pattern=r"^(?!.*([rwx]).*\1)[rwx]{0,3}(-device|-nc)?$")]
 
 
 class Op(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op"):
@@ -48,7 +46,7 @@ class Map(Op, frozen=True, kw_only=True, tag="map"):
     prot: ProtText
     sw: Annotated[int, Meta(ge=0, le=15)] = 0
     flags: tuple[WalkFlag, ...] = ()
-    memcache: U64 | None | msgspec.UnsetType = msgspec.UNSET
+    memcache: U64 | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Unmap(Op, frozen=True, kw_only=True, tag="unmap"):
@@ -114,7 +112,7 @@ class Split(Op, frozen=True, kw_only=True, tag="split"):
 
     ipa: U64
     size: U64
-    memcache: U64 | None | msgspec.UnsetType = msgspec.UNSET
+    memcache: U64 | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class GetLeaf(Op, frozen=True, kw_only=True, tag="get_leaf"):
@@ -278,7 +276,9 @@ class Expect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     profile: str | None = None
 
 
-class ScenarioBase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="suite"):
+class ScenarioBase(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="suite"
+):
     """What every suite's scenario has."""
 
     schema: Literal[1]

@@ -83,5 +83,7 @@ def stored(name: str | None, *, every: bool) -> list[Finding]:
             return [finding for finding in found if every or finding.verdict not in quiet]
         one = store.find(name)
         if one is None:
-            raise UsageError(f"'{name}' is no file, stored run or finding id here; see 'harness diff'")
+            raise UsageError(
+                f"'{name}' is no file, stored run or finding id here; see 'harness diff'"
+            )
         return [one]

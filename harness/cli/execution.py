@@ -8,7 +8,6 @@ import shlex
 import threading
 from collections.abc import Iterable
 
-import click
 from msgspec import Struct
 
 from harness import __version__
@@ -58,7 +57,9 @@ def execute(
         settings = Settings(
             run_id=run.id,
             profile=chosen,
-            env=tuple((key, value) for key, _, value in (i.partition("=") for i in request.env_items)),
+            env=tuple(
+                (key, value) for key, _, value in (i.partition("=") for i in request.env_items)
+            ),
             scenario_timeout=request.timeout,
         )
         interrupted = False
@@ -119,7 +120,7 @@ def _parallel(
                 plan = waiting.pop(0)
             try:
                 run_on_target(plan, batches, settings, view, stop)
-            except BaseException as error:  # noqa: BLE001 - handed to the main thread below
+            except BaseException as error:
                 failures.append(error)
                 stop.set()
 

@@ -15,7 +15,9 @@ from reference_model.language import dump_yaml
 @click.option("--suite", required=True, metavar="S", help="guest or pgtable.")
 @click.option("--count", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option("-o", "--output", type=click.Path(), help="A folder: one file a scenario. Default: stdout.")
+@click.option(
+    "-o", "--output", type=click.Path(), help="A folder: one file a scenario. Default: stdout."
+)
 def command(suite: str, count: int, seed: int, output: str | None) -> None:
     """Write scenarios; the same suite, seed and count give the same bytes.
 

@@ -65,7 +65,9 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file}: not UTF-8 text at byte {error.start}; is it a scenario?") from None
+        raise UsageError(
+            f"{file}: not UTF-8 text at byte {error.start}; is it a scenario?"
+        ) from None
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}; check the path") from None
 

@@ -15,14 +15,13 @@ from harness.cli.options import (
     profile,
     profile_option,
 )
-from harness.report.diff import value_text
+from harness.vocabulary import UsageError
 from reference_model import predict
-from reference_model.describe import describe
+from reference_model.describe import describe, value_text
 from reference_model.guest_machine import UnpredictableError
 from reference_model.outcome import CHANNELS, Prediction, to_json
 from reference_model.profiles import Environment, SemanticsProfile
 from reference_model.scenario import PgtableScenario, Scenario
-from harness.vocabulary import UsageError
 
 
 @click.command("predict")
@@ -61,9 +60,7 @@ def env_for(scenario: Scenario, items: tuple[str, ...]) -> Environment:
     return environment(items, base)
 
 
-def predict_one(
-    scenario: Scenario, chosen: SemanticsProfile, env: Environment
-) -> Prediction:
+def predict_one(scenario: Scenario, chosen: SemanticsProfile, env: Environment) -> Prediction:
     """The prediction; a step that nothing defines is a UsageError that names it."""
     try:
         return predict(scenario, chosen, env)

@@ -15,8 +15,12 @@ from harness.vocabulary import UsageError
 
 @click.command("render")
 @click.argument("file", metavar="FILE")
-@click.option("--flavour", type=click.Choice(["standalone", "upstream"]), default="standalone",
-              show_default=True)
+@click.option(
+    "--flavour",
+    type=click.Choice(["standalone", "upstream"]),
+    default="standalone",
+    show_default=True,
+)
 @click.option("-o", "--output", metavar="F.c", help="Default: stdout.")
 @click.option("--id", "ident", metavar="ID", help="Which scenario of a file that holds several.")
 @profile_option

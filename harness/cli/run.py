@@ -28,10 +28,16 @@ from reference_model.scenario import Scenario
 @machine_options
 @profile_option
 @env_option
-@click.option("--timeout", type=click.FloatRange(0.1), default=10.0, show_default=True,
-              help="Seconds a scenario may take.")
-@click.option("-j", "--jobs", type=click.IntRange(1), default=1, show_default=True,
-              help="Targets at once.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds a scenario may take.",
+)
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Targets at once."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Only results.")
 @click.option("-v", "--verbose", count=True, help="Every finding in full.")
 @json_option

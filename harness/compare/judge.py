@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from harness.vocabulary import RunStatus, ScenarioRun, StepDifference, Verdict
+from reference_model.describe import value_text
 from reference_model.outcome import CHANNELS, Observation, Prediction, StepPrediction
 from reference_model.scenario import Expect, Scenario
 
@@ -21,6 +22,9 @@ _ENDED = {
     RunStatus.INFRA: Verdict.INFRA,
     RunStatus.SKIP: Verdict.SKIP,
 }
+
+#: Characters of one side in a headline; the diff shows all.
+_MAX_WORDS = 70
 
 
 class Judgement(Struct, frozen=True, kw_only=True):
@@ -151,9 +155,15 @@ def _headline(first: StepDifference) -> str:
     side = {"model": "model", "pinned": "pinned", "model-pinned": "pinned"}[first.against]
     other = "model" if first.against == "model-pinned" else "kernel"
     return (
-        f"step {first.step} {first.channel}: {side} {_plain(first.expected)}, "
-        f"{other} {_plain(first.observed)}"
+        f"step {first.step} {first.channel}: "
+        f"{side} {_short(first.channel, first.expected)}, "
+        f"{other} {_short(first.channel, first.observed)}"
     )
+
+
+def _short(channel: str, value: Any) -> str:
+    text = value_text(channel, value)
+    return text if len(text) <= _MAX_WORDS else text[: _MAX_WORDS - 1] + "…"
 
 
 def _plain(value: Any) -> Any:

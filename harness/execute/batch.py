@@ -125,7 +125,7 @@ class _Batch:
     def _died(
         self, running: Running, found: death.Death, log: tuple[str, ...]
     ) -> Iterator[ScenarioRun]:
-        """What ran when it ended: the target is replaced, and it is repeated where that tells more."""
+        """What ran when it ended: replace the target, and repeat where that tells more."""
         victim = ScenarioRun(
             id=self._ids[running.index],
             status=found.status,

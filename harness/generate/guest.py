@@ -157,9 +157,7 @@ class _Walk:
     def _beyond(self) -> None:
         gpa = (1 << self.vm.ipa_bits) + self.random.choice((0, _PAGE, 0x8000_0000))
         self.steps.append(
-            self.random.choice(
-                (sc.Read(gpa=gpa), sc.Write(gpa=gpa, value=1), sc.Exec(gpa=gpa))
-            )
+            self.random.choice((sc.Read(gpa=gpa), sc.Write(gpa=gpa, value=1), sc.Exec(gpa=gpa)))
         )
 
     # --- slots -------------------------------------------------------------------------------

@@ -6,14 +6,11 @@ Lines carry a style name (``rich`` markup is applied by the caller, and only on 
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
 from msgspec import UNSET
 
 from harness.report.leaves import leaf_lines
 from harness.vocabulary import Finding, StepDifference, Verdict
-from reference_model.describe import describe
+from reference_model.describe import describe, value_text
 from reference_model.outcome import Observation
 
 #: (style, text); style is "" or a name of ``STYLES``.
@@ -102,50 +99,3 @@ def _difference(difference: StepDifference) -> list[Line]:
         ("good", f"       {name}  {left:<{width}}  {value_text(name, difference.expected)}"),
         ("bad", f"       {pad}  {right:<{width}}  {value_text(name, difference.observed)}"),
     ]
-
-
-def value_text(channel: str, value: Any) -> str:
-    """A channel's value as a reader of kernel logs writes it: errnos by name, addresses in hex."""
-    if channel == "ret" and isinstance(value, int) and value < 0:
-        return errno_name(value)
-    if channel == "data" and isinstance(value, int):
-        return f"{value:#x}"
-    if channel == "dirty" and isinstance(value, (list, tuple)):
-        return "{" + _ranges(list(value)) + "}"
-    if channel == "exit" and isinstance(value, dict) and "gpa" in value:
-        rest = "write" if value.get("write") else "read"
-        data = f" data {value['data']:#x}" if isinstance(value.get("data"), int) else ""
-        return f"{value.get('reason')} {rest} {value['gpa']:#x} len {value.get('len')}{data}"
-    if channel == "maps" and isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_call(call) for call in value) + "]"
-    if value is None:
-        return "none"
-    return str(msgspec.to_builtins(value))
-
-
-def _call(call: Any) -> str:
-    words = [str(call[0])]
-    words += [f"{item:#x}" if isinstance(item, int) and item >= 0 else str(item) for item in call[1:-1]]
-    return " ".join(words) + f" = {errno_name(call[-1]) if call[-1] < 0 else call[-1]}"
-
-
-def errno_name(value: int) -> str:
-    """``-EAGAIN`` for -11; the number where errno has no name for it."""
-    import errno  # noqa: PLC0415 - used here only
-
-    name = errno.errorcode.get(-value)
-    return f"-{name}" if name else str(value)
-
-
-def _ranges(pages: list[int]) -> str:
-    """``0-3 7``: ascending page offsets with runs folded."""
-    out: list[str] = []
-    start = previous = None
-    for page in [*pages, None]:
-        if previous is not None and page != previous + 1:
-            out.append(str(start) if start == previous else f"{start}-{previous}")
-            start = page
-        elif previous is None:
-            start = page
-        previous = page
-    return " ".join(out)

@@ -19,7 +19,10 @@ _MAX_DIFFS = 500
 
 
 def write_html(
-    path: Path, run: RunInfo, summary: Summary, targets: Iterable[TargetInfo],
+    path: Path,
+    run: RunInfo,
+    summary: Summary,
+    targets: Iterable[TargetInfo],
     findings: Iterable[Finding],
 ) -> None:
     """Write the page atomically; ``findings`` is read once, matches are counted, not listed."""

@@ -54,7 +54,7 @@ class Summary:
         return sum(self.verdicts.values())
 
     def exit_status(self) -> int:
-        """0: all compared and matched; 1: a DIVERGE, CRASH or HANG; 3: INFRA or nothing compared."""
+        """0: all matched; 1: a DIVERGE, CRASH or HANG; 3: INFRA, or nothing was compared."""
         if any(verdict.is_finding for verdict in self.verdicts):
             return 1
         if self.verdicts[Verdict.INFRA] or not self.compared:

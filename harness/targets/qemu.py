@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+import msgspec
 import paramiko
 from msgspec import Struct
 
@@ -203,21 +204,13 @@ class QemuTarget:
         return self._link
 
     def _probe(self, link: SshLink) -> TargetInfo:
-        facts = ask(link)
-        if facts.kvm:
-            raise TargetError(f"{self._name}: {facts.kvm}")
-        return TargetInfo(
-            name=self._name,
-            kind="qemu",
-            release=facts.release,
+        facts = probe.ask(lambda argv: link.output(argv, timeout=PROBE_TIMEOUT)[1], self._name)
+        probe.require_kvm(facts, self._name)
+        return msgspec.structs.replace(
+            probe.target_info(facts, name=self._name, kind="qemu"),
             machine="virt",
             accel=self._accel,
             cpu=self._cpu,
-            env=facts.env,
-            tracefs=facts.tracefs,
-            modules=facts.modules,
-            hugepages=facts.hugepages,
-            missing=facts.missing,
             boot_seconds=self._guest.boot_seconds,
         )
 
@@ -262,16 +255,6 @@ def connect(image: Image, port: int, name: str) -> SshLink:
             f"{name}: no SSH connection to the guest (port {port}): {error}"
         ) from error
     return SshLink(client, name)
-
-
-def ask(link: SshLink) -> probe.Facts:
-    """Run the probe over a link; TargetError when the answer makes no sense."""
-    _, text = link.output(["sh", "-c", probe.SCRIPT], timeout=PROBE_TIMEOUT)
-    try:
-        return probe.parse(text.splitlines())
-    except ValueError as error:
-        last = text.strip().splitlines()[-1:] or ["(nothing)"]
-        raise TargetError(f"{link.where}: probing failed: {error}; last line: {last[0]}") from error
 
 
 def _await_ready(process: QemuProcess, console: Console, image: Image, config: QemuConfig) -> None:

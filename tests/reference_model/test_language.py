@@ -28,7 +28,7 @@ steps:
   - {op: slot_add, slot: 1, gpa: 0x80000000, size: 2M, backing: {kind: anon, thp: never, prefill: true}, flags: [log_dirty]}
   - {op: write, vcpu: 0, gpa: 0x80003000, value: 0x11}
   - {op: dirty_get, slot: 1}
-"""  # noqa: E501 - as in the language's own example
+"""
 PGTABLE = """\
 schema: 1
 id: range-over-existing
