@@ -62,9 +62,12 @@ class Stage2Knobs(Struct, frozen=True, kw_only=True):
     #: The instruction-cache callback is called for every invalid entry that the map walker
     #: stores as well.
     icache_on_invalid: bool
-    #: ``empty_cache``: an allocation from a memcache that is empty fails, and map returns
-    #: -ENOMEM (True in every profile, see the sources); False: the stock v5.10 allocator, which
-    #: warns and takes a page from elsewhere, that no cache has given.
+    #: An allocation from an empty memcache fails, and map returns -ENOMEM ("enomem", so in every
+    #: profile); or it takes a page from elsewhere, that counts as no allocation from the cache
+    #: ("atomic_page": what v5.10's own allocator does, with a WARN). The scenario language says
+    #: how many pages there are, v5.10's cache cannot hold more than 40 and never runs dry; so on
+    #: v5.10 the module stands in for the allocator and fails where the language says so. The
+    #: other value is there for a run against the stock allocator.
     empty_cache: Literal["enomem", "atomic_page"]
 
     # --- the other operations ---
