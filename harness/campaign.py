@@ -123,12 +123,12 @@ def run_on_target(
         return
     try:
         info = msgspec.structs.replace(target.info, opened_with=plan.options)
-        _run_open(target, info, batches, settings, listener, stop)
+        run_open(target, info, batches, settings, listener, stop)
     finally:
         target.close()
 
 
-def _run_open(
+def run_open(
     target: Target,
     info: TargetInfo,
     batches: Batches,
@@ -136,6 +136,7 @@ def _run_open(
     listener: Listener,
     stop: threading.Event,
 ) -> None:
+    """Run every scenario on an open target; it stays open."""
     profile, note = _profile(info, settings)
     facts = info.env | dict(settings.env)
     try:

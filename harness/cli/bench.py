@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``harness bench``: the figures of the performance goals, as ratios taken in one run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+import click
+import msgspec
+from msgspec import Struct
+
+from harness.campaign import Batches, Settings, TargetPlan, run_open
+from harness.cli.console import print_lines
+from harness.cli.options import json_option, print_json
+from harness.cli.plans import machine_options, plans_from
+from harness.generate import generate
+from harness.targets import Target
+from harness.vocabulary import Finding, TargetInfo
+from reference_model import predict
+from reference_model.profiles import PROFILES, Environment, SemanticsProfile
+from reference_model.scenario import Scenario
+
+
+class Figure(Struct, frozen=True):
+    """One measured ratio or rate; ``goal`` is text for the reader, never a test."""
+
+    name: str
+    value: float
+    goal: str
+    detail: str = ""
+
+
+class _Clock:
+    """A campaign listener that notes when the first verdict came and sums the selftests' time."""
+
+    def __init__(self) -> None:
+        self.first = 0.0
+        self.micros = 0
+        self.verdicts = 0
+        self.steps = 0
+        self.unlike: list[str] = []
+
+    def on_target(self, info: TargetInfo, profile: SemanticsProfile, note: str) -> None:
+        """Nothing to note."""
+
+    def on_finding(self, finding: Finding, not_compared: Sequence[str]) -> None:
+        """Count and time a verdict."""
+        self.first = self.first or time.monotonic()
+        self.verdicts += 1
+        if finding.run is not None:
+            self.micros += finding.run.micros
+            self.steps += len(finding.run.steps)
+        if finding.verdict.value != "MATCH":
+            self.unlike.append(f"{finding.verdict.value} {finding.scenario.id}: {finding.reason}")
+
+    def on_note(self, text: str) -> None:
+        """Shown: a replaced guest would spoil the figures."""
+        click.echo(f"note: {text}", err=True)
+
+
+@click.command("bench")
+@click.option("--count", type=click.IntRange(10), default=200, show_default=True)
+@machine_options
+@json_option
+def command(
+    count: int,
+    kernels: tuple[str, ...],
+    targets: tuple[str, ...],
+    machine: dict[str, object],
+    as_json: bool,
+) -> None:
+    """Measure prediction, boot to first verdict, and the share of time inside the selftest.
+
+    Both sides of a ratio are taken in the same run; an idle machine gives the best figures.
+
+    \b
+    Example: harness bench --kernel debian:trixie
+    """
+    figures = [_prediction("guest")]
+    scenarios = list(generate("guest", count, seed=1))
+    for plan in plans_from(kernels, targets, machine):
+        figures += _target(plan, scenarios)
+    if as_json:
+        print_json([msgspec.to_builtins(figure) for figure in figures])
+        return
+    width = max(len(figure.name) for figure in figures)
+    for figure in figures:
+        text = f"{figure.name:<{width}}  {figure.value:>10,.2f}   goal {figure.goal}"
+        print_lines([("", text), *([("dim", f"    {figure.detail}")] if figure.detail else [])])
+
+
+def _prediction(suite: str) -> Figure:
+    """Predicted steps a second on one core."""
+    scenarios = list(generate(suite, 300, seed=1))
+    profile, env = PROFILES["v6.12"], Environment()
+    began = time.perf_counter()
+    for scenario in scenarios:
+        predict(scenario, profile, env)
+    seconds = time.perf_counter() - began
+    steps = sum(len(scenario.steps) for scenario in scenarios)
+    return Figure(f"{suite}: predicted steps/s, one core", steps / seconds, "20,000 (pgtable)")
+
+
+def _target(plan: TargetPlan, scenarios: Sequence[Scenario]) -> list[Figure]:
+    # Built beforehand: "with everything cached" is part of both goals.
+    warm = Batches(scenarios)
+    warm.prepare(0).result()
+    warm.close()
+    figures: list[Figure] = []
+    powered = time.monotonic()
+    target = plan.open()
+    try:
+        cold = _Clock()
+        _run(target, scenarios, cold)
+        if target.info.boot_seconds:
+            until = cold.first - powered
+            figures.append(
+                Figure(
+                    f"{plan.label}: power-on to first verdict / boot to userspace",
+                    until / target.info.boot_seconds,
+                    "at most 3",
+                    f"{until:.2f} s / {target.info.boot_seconds:.2f} s",
+                )
+            )
+        clock = _Clock()
+        began = time.monotonic()
+        _run(target, scenarios, clock)
+        wall = time.monotonic() - began
+    finally:
+        target.close()
+    inside = clock.micros / 1e6
+    for line in cold.unlike + clock.unlike:
+        click.echo(f"note: {line}", err=True)
+    figures.append(
+        Figure(
+            f"{plan.label}: time inside the selftest / wall time, warm",
+            inside / wall,
+            "at least 0.5",
+            f"{inside:.2f} s / {wall:.2f} s, {clock.verdicts / wall:.0f} scenarios/s, "
+            f"{clock.steps / wall:,.0f} steps/s",
+        )
+    )
+    return figures
+
+
+def _run(target: Target, scenarios: Sequence[Scenario], clock: _Clock) -> None:
+    batches = Batches(scenarios)
+    try:
+        run_open(
+            target, target.info, batches, Settings(run_id="bench"), clock, threading.Event()
+        )
+    finally:
+        batches.close()
