@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from threading import Event
 
-import msgspec
-
 from harness.execute import death
 from harness.execute.records import Hello, Running
 from harness.execute.repeat import repeat
@@ -109,18 +107,31 @@ class _Batch:
             return
         condition = self._runner.target.examine()
         free, log = self._watch.death(alive=condition.health is Health.ALIVE)
-        yield from _only_runs(free)
         found = death.judge(ended, condition, find_splats(log))
-        if running is None or running.index < self._next:
+        if found.doubtful and (running is None or running.index < self._next):
+            running = self._supposed(free)
+        elif running is None or running.index < self._next:
             if session.records.stray:
                 found = death.with_output(found, session.records.stray)
             self._runner.notice(f"{found.detail}; no scenario was running")
             if found.replace:
                 self._runner.replace()
-            return
-        yield from self._unreported(running.index)
-        self._next = running.index + 1
-        yield from self._died(running, found, log)
+            running = None
+        yield from _only_runs(free)
+        if running is not None:
+            yield from self._unreported(running.index)
+            self._next = max(self._next, running.index + 1)
+            yield from self._died(running, found, log)
+
+    def _supposed(self, free: list[IndexedRun]) -> Running:
+        """What ran when a kernel died and no record tells: the next, or the last after its end."""
+        if self._next < len(self._ids):
+            return Running(index=self._next, steps=[], stray=[])
+        last = self._next - 1
+        seen = free.pop()[1] if free else self._watch.suspects.pop(last, None)
+        if seen is None:
+            return Running(index=last, steps=[], stray=[])
+        return Running(index=last, steps=list(seen.steps), stray=list(seen.log))
 
     def _died(
         self, running: Running, found: death.Death, log: tuple[str, ...]
@@ -138,22 +149,14 @@ class _Batch:
         replaced = not found.replace or self._runner.replace() is not None
         again = found.doubtful and replaced and self._repeats < MAX_REPEATS
         if not again or self._runner.stopped:
-            yield self._weighed(victim, found)
+            yield victim
             return
         self._repeats += 1
         outcome = repeat(self._runner, running.index, victim)
         if outcome.died:
             self._runner.replace()
-        if not outcome.reproduced:
-            outcome.runs[running.index] = self._weighed(outcome.runs[running.index], found)
         self._next = max(self._next, 1 + max(outcome.runs))
         yield from (outcome.runs[index] for index in sorted(outcome.runs))
-
-    def _weighed(self, victim: ScenarioRun, found: death.Death) -> ScenarioRun:
-        """A host that was started again with no word, once, is no evidence against its kernel."""
-        if found.silent and self._runner.target.info.kind != "qemu":
-            return msgspec.structs.replace(victim, status=RunStatus.INFRA)
-        return victim
 
     def _greet(self, session: Session) -> None:
         if self._on_hello is not None and session.records.hello is not None:

@@ -2,7 +2,7 @@
 """What a session that did not end well says of the scenario that ran: a pure judgement.
 
 The kernel's failures and the machine's are never mixed: without a word from the kernel, a guest
-that reset itself is its CRASH, silence is a HANG, and all else is INFRA.
+that reset itself is a CRASH, silence is a HANG, and all else is INFRA.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ class Death(Struct, frozen=True):
 
     ``replace``: the target cannot go on as it is. ``doubtful``: the last records may have been
     lost with the kernel, so the scenario that ran may be a later one; only a repeat can tell.
-    ``silent``: the kernel ended with no message at all.
     """
 
     status: RunStatus
     detail: str
     replace: bool
     doubtful: bool
-    silent: bool = False
 
 
 def judge(ended: Ended, condition: Condition, splats: Sequence[Splat]) -> Death:
@@ -41,7 +39,10 @@ def judge(ended: Ended, condition: Condition, splats: Sequence[Splat]) -> Death:
         return Death(RunStatus.CRASH, splat.title, replace or splat.kind.fatal, splat.kind.fatal)
     if health is Health.RESET:
         detail = f"the kernel ended with no message: {condition.detail}"
-        return Death(RunStatus.CRASH, detail, True, doubtful=True, silent=True)
+        return Death(RunStatus.CRASH, detail, True, True)
+    if health is Health.GONE:
+        # A power cut would look the same; only a second time is evidence against the kernel.
+        return Death(RunStatus.INFRA, _machine(ended, condition), True, True)
     if health is Health.HUNG or (health is Health.ALIVE and ended.end is End.SILENT):
         parts = [part for part in (ended.detail, condition.detail) if part]
         return Death(RunStatus.HANG, "; ".join(parts), True, health is Health.HUNG)

@@ -27,7 +27,6 @@ class Repeat(Struct, frozen=True):
 
     runs: dict[int, ScenarioRun]
     died: bool
-    reproduced: bool
 
 
 def repeat(runner: Runner, index: int, victim: ScenarioRun) -> Repeat:
@@ -38,7 +37,7 @@ def repeat(runner: Runner, index: int, victim: ScenarioRun) -> Repeat:
     try:
         session = runner.session("--only", ",".join(map(str, window)), "--sync", console=True)
     except TargetError as error:
-        return Repeat({index: _noted(victim, f"not repeated: {error}")}, True, False)
+        return Repeat({index: _noted(victim, f"not repeated: {error}")}, True)
     for at, run in session.runs():
         if run.status is RunStatus.INFRA:
             break  # its record was cut; it has its turn later
@@ -59,28 +58,29 @@ def _again(
     condition = runner.target.examine()
     log = (*session.log, *runner.target.kernel_log())
     found = death.judge(session.ended, condition, find_splats(log))
-    if running is None or found.status is RunStatus.INFRA:
+    if running is None or (found.status is RunStatus.INFRA and not found.doubtful):
         runs[index] = _noted(victim, f"the repeat failed: {found.detail}")
-        return Repeat(runs, found.replace, False)
-    who = runner.batch.ids[running.index]
+        return Repeat(runs, found.replace)
+    # INFRA and doubtful: it was ended without a word, and now again. That is no accident.
+    status = RunStatus.CRASH if found.status is RunStatus.INFRA else found.status
     step = len(running.steps)
     note = f"happened again when run alone, in step {step}"
     if running.index != index:
         note = f"{note}; at first it seemed to be {victim.id}, whose last record was lost"
     runs[running.index] = ScenarioRun(
-        id=who,
-        status=victim.status if found.status is victim.status else found.status,
+        id=runner.batch.ids[running.index],
+        status=status,
         steps=tuple(running.steps),
         detail=f"{found.detail} ({note})",
         log=(*victim.log, "--- repeated alone ---", *log),
         step=step,
     )
-    return Repeat(runs, found.replace, True)
+    return Repeat(runs, found.replace)
 
 
 def _not_again(runs: dict[int, ScenarioRun], index: int, victim: ScenarioRun) -> Repeat:
     runs[index] = _noted(victim, "did not happen again when run alone")
-    return Repeat(runs, False, False)
+    return Repeat(runs, False)
 
 
 def _noted(victim: ScenarioRun, note: str) -> ScenarioRun:

@@ -8,6 +8,8 @@ only once the next one ended with nothing in the log; the others are suspects.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from harness.targets import Splat, Target, find_splats
 from harness.vocabulary import ScenarioRun
 
@@ -17,6 +19,14 @@ MAX_LOG = 2000
 IndexedRun = tuple[int, ScenarioRun]
 
 
+class _Look(NamedTuple):
+    """One look at the log: its lines, the length of the kept log before, whom it accused."""
+
+    lines: tuple[str, ...]
+    length: int
+    added: list[IndexedRun]
+
+
 class LogWatch:
     """Reads the kernel log at the end of every scenario and holds back what it may concern."""
 
@@ -24,6 +34,7 @@ class LogWatch:
         self._target = target
         self._held: IndexedRun | None = None
         self._accused = False
+        self._latest: _Look | None = None
         #: Runs during which a splat may have come, by index.
         self.suspects: dict[int, ScenarioRun] = {}
         #: The log from the first splat that is not cleared up yet.
@@ -37,19 +48,21 @@ class LogWatch:
 
     def ended(self, index: int, run: ScenarioRun) -> list[IndexedRun]:
         """A scenario ended; the runs that may be let go now."""
-        came = self._look(self._target.kernel_log())
+        lines = self._target.kernel_log()
+        length = len(self.log)
+        came = self._look(lines)
         accused, self._accused = self._accused or came, came
-        free = []
+        free: list[IndexedRun] = []
+        added: list[IndexedRun] = []
         if self._held is not None:
-            if came:
-                self.suspects[self._held[0]] = self._held[1]
-            else:
-                free.append(self._held)
+            (added if came else free).append(self._held)
+        self._held = None
         if accused:
-            self.suspects[index] = run
-            self._held = None
+            added.append((index, run))
         else:
             self._held = (index, run)
+        self.suspects.update(added)
+        self._latest = _Look(lines, length, added)
         return free
 
     def settle(self, *, alive: bool) -> list[IndexedRun]:
@@ -65,13 +78,23 @@ class LogWatch:
         return [held]
 
     def death(self, *, alive: bool) -> tuple[list[IndexedRun], tuple[str, ...]]:
-        """The session did not end well: the run to let go, and the log since the last look.
+        """The session did not end well: the runs to let go, and the log that belongs to the death.
 
-        These lines are the business of the scenario that ran, so they make no suspects.
+        That is the business of the scenario that ran, so it makes no suspects; if its first lines
+        had come with the last look already, those whom that look accused are let go.
         """
         held, self._held = self._held, None
         self._accused = False
-        return ([] if held is None else [held]), self._target.kernel_log(settle=alive)
+        free = [] if held is None else [held]
+        lines = self._target.kernel_log(settle=alive)
+        latest, self._latest = self._latest, None
+        if latest is not None and any(splat.kind.fatal for splat in find_splats(latest.lines)):
+            lines = (*latest.lines, *lines)
+            del self.log[latest.length :]
+            for index, _ in latest.added:
+                del self.suspects[index]
+            free = [*latest.added, *free]
+        return free, lines
 
     def cleared(self) -> None:
         """The suspects have been dealt with."""

@@ -31,8 +31,10 @@ class Health(enum.Enum):
     ALIVE = "alive"
     #: It is there and does not answer: a kernel that hangs.
     HUNG = "hung"
-    #: The kernel under test ended itself: a reset or power-off of the guest, a reboot of a host.
+    #: The kernel under test ended itself: a reset or power-off of the guest.
     RESET = "reset"
+    #: It is not the one it was, and who ended it is not known: a host that was started again.
+    GONE = "gone"
     #: The link is gone and nothing is known of the kernel.
     LOST = "lost"
     #: The machine around the kernel failed: QEMU crashed or was killed.

@@ -57,14 +57,13 @@ _NO_VTCR_HA = "AmpereOne erratum AC03_CPU_38"
 class Evidence(Struct, frozen=True, kw_only=True):
     """What the facts are drawn from.
 
-    ``log``: kernel log messages (no time stamps); ``page_kib``: KernelPageSize; ``cmdline``: the
-    kernel's; ``ipa_ioctl``: the answer to KVM_CAP_ARM_VM_IPA_SIZE; ``cpu``: lines of
-    /proc/cpuinfo that begin with "CPU" or "Features". Text that was not to be had is empty.
+    ``log``: kernel log messages (no time stamps); ``page_kib``: KernelPageSize; ``ipa_ioctl``:
+    the answer to KVM_CAP_ARM_VM_IPA_SIZE; ``cpu``: lines of /proc/cpuinfo that begin with "CPU"
+    or "Features". Text that was not to be had is empty.
     """
 
     log: tuple[str, ...]
     page_kib: str = ""
-    cmdline: str = ""
     ipa_ioctl: str = ""
     cpu: tuple[str, ...] = ()
 

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import paramiko
 
@@ -30,6 +31,13 @@ KEEPALIVE = 15
 _STATUS_TIMEOUT = 5.0
 
 _LOST = (paramiko.SSHException, EOFError, OSError)
+
+
+class Closable(Protocol):
+    """What stands behind a client: a connection with its gateways."""
+
+    def close(self) -> object:
+        """End it."""
 
 
 class ChannelCommand:
@@ -65,6 +73,13 @@ class ChannelCommand:
             if lines := self._buffer.feed(data):
                 return lines
 
+    def send(self, text: str) -> None:
+        """Give the program some input (started with ``stdin``); TransportLostError."""
+        try:
+            self._channel.sendall(text.encode())
+        except _LOST as error:
+            raise self._lost(error) from error
+
     def close(self) -> None:
         """Close the channel."""
         with contextlib.suppress(*_LOST):
@@ -89,10 +104,16 @@ class ChannelCommand:
 
 
 class SshLink:
-    """A connected client; ``prefix`` is put before every command (``sudo -n --``)."""
+    """A connected client; ``prefix`` is put before every command (``sudo -n --``).
 
-    def __init__(self, client: paramiko.SSHClient, where: str) -> None:
+    ``owner``: what to close with it (and to keep a reference to until then).
+    """
+
+    def __init__(
+        self, client: paramiko.SSHClient, where: str, *, owner: Closable | None = None
+    ) -> None:
         self.client = client
+        self._owner = owner
         self.where = where
         self.prefix: tuple[str, ...] = ()
         transport = client.get_transport()
@@ -148,6 +169,8 @@ class SshLink:
         """Close the connection. Never raises."""
         with contextlib.suppress(*_LOST):
             self.client.close()
+            if self._owner is not None:
+                self._owner.close()
 
     def _open(self, text: str, timeout: float) -> paramiko.Channel:
         try:

@@ -35,7 +35,6 @@ if [ -w $t/kprobe_events ]; then say kprobe_events $t; fi
 for d in /sys/kernel/mm/hugepages/hugepages-*; do [ -e "$d" ] && say hugepages "${d##*-}"; done
 [ -e /proc/modules ] && first modules_disabled /proc/sys/kernel/modules_disabled
 first lockdown /sys/kernel/security/lockdown
-first cmdline /proc/cmdline
 while read -r k v; do case $k in CPU|Features) say cpu "$k $v";; esac; done </proc/cpuinfo
 want='Booting Linux on|CPU features: detected: |kvm \[[0-9]*\]: '
 log=$(dmesg 2>/dev/null | grep -E "$want")
@@ -49,6 +48,7 @@ f = os.open("/dev/kvm", os.O_RDWR)
 print("ipa_ioctl", fcntl.ioctl(f, 0xAE03, 165))' 2>/dev/null
 say end .
 """
+
 
 class Facts(Struct, frozen=True, kw_only=True):
     """What the probe found; ``kvm`` is "" where /dev/kvm can be used, else why not."""
@@ -88,7 +88,6 @@ def parse(lines: Iterable[str]) -> Facts:
         Evidence(
             log=tuple(log),
             page_kib=keyed.get("page_kib", [""])[0],
-            cmdline=keyed.get("cmdline", [""])[0],
             ipa_ioctl=keyed.get("ipa_ioctl", [""])[0],
             cpu=tuple(cpu),
         )
@@ -134,7 +133,7 @@ def require_kvm(facts: Facts, where: str) -> None:
 _KEYS = frozenset(
     (
         *("uname", "uid", "boot_id", "page_kib", "kvm", "tracefs", "kprobe_events", "hugepages"),
-        *("modules_disabled", "lockdown", "cmdline", "cpu", "ipa_ioctl", "end"),
+        *("modules_disabled", "lockdown", "cpu", "ipa_ioctl", "end"),
     )
 )
 

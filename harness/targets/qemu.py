@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A guest in QEMU whose kernel has EL2: boot, drive, replace."""
+"""A guest in QEMU whose kernel has EL2, as a target."""
 
 from __future__ import annotations
 
@@ -13,84 +13,25 @@ from types import TracebackType
 
 import msgspec
 import paramiko
-from msgspec import Struct
 
 from harness.targets import probe
 from harness.targets.base import Condition, Health
 from harness.targets.console import Console
 from harness.targets.link import ChannelCommand, SshLink, signal_name
-from harness.targets.qemu_config import (
-    CONSOLE_DEVICE,
-    QemuConfig,
-    Wiring,
-    choose_accel,
-    choose_cpu,
-    command_line,
-)
-from harness.targets.qemu_process import QemuProcess, spawn
-from harness.targets.scratch import make_scratch, remove_scratch
-from harness.targets.splat import find_splats, worst
-from harness.vocabulary import BootError, Image, TargetError, TargetInfo
+from harness.targets.qemu_boot import Guest, boot
+from harness.targets.qemu_config import CONSOLE_DEVICE, QemuConfig, choose_accel, choose_cpu
+from harness.targets.qemu_process import QemuProcess
+from harness.targets.scratch import remove_scratch
+from harness.vocabulary import Image, TargetError, TargetInfo
 
 #: Where programs go in the guest.
 WORK_DIR = "/tmp"  # noqa: S108  the guest is ours alone
-#: What the initramfs writes to the console when its sshd listens, or never will.
-READY = "harness: ready"
-FAILED = "harness: failed"
 #: Seconds for the SSH handshake, the probe, and a sign of life.
 CONNECT_TIMEOUT = 20.0
 PROBE_TIMEOUT = 20.0
 ALIVE_TIMEOUT = 5.0
 #: Seconds that a dying QEMU has to end after its link broke: the kernel prints its oops first.
 _DEATH_TIMEOUT = 5.0
-#: QEMU binds the port itself, so another process may take it in between.
-_PORT_ATTEMPTS = 5
-
-
-class Guest(Struct, frozen=True, kw_only=True):
-    """A booted guest: its process, its host's ends, and how long the boot took."""
-
-    process: QemuProcess
-    wiring: Wiring
-    scratch: Path
-    boot_seconds: float
-
-
-def boot(
-    image: Image, config: QemuConfig, *, tied: bool = True, scratch: Path | None = None
-) -> Guest:
-    """Boot a guest and wait for its readiness line.
-
-    ``tied``: it dies with this process. BootError when it does not come up (all is cleaned up
-    then); ToolMissingError without QEMU; TargetError for an accelerator that cannot be had.
-    """
-    accel = choose_accel(config)
-    cpu = choose_cpu(config, image, accel)
-    for attempt in range(_PORT_ATTEMPTS):
-        own = scratch or make_scratch("qemu")
-        wiring = Wiring(port=_free_port(), console=own / "console.log", qmp=own / "qmp")
-        wiring.console.unlink(missing_ok=True)
-        began = time.monotonic()
-        process = spawn(
-            command_line(image, config, wiring, accel=accel, cpu=cpu), own / "stderr", tied=tied
-        )
-        try:
-            _await_ready(process, Console(wiring.console), image, config)
-        except BaseException as error:
-            process.kill()
-            taken = isinstance(error, BootError) and "host forwarding" in process.complaint()
-            if scratch is None:
-                remove_scratch(own)
-            if not taken or attempt + 1 == _PORT_ATTEMPTS:
-                raise
-        else:
-            return Guest(
-                process=process,
-                wiring=wiring,
-                scratch=own,
-                boot_seconds=time.monotonic() - began,
-            )
-    raise AssertionError("not reached")
 
 
 class QemuTarget:
@@ -168,24 +109,28 @@ class QemuTarget:
     def replace(self) -> float:
         """Kill the guest and boot it anew."""
         began = time.monotonic()
-        self.close()
-        self._guest = boot(self.image, self.config)
+        self._disconnect()
+        self._guest.process.kill()
+        self._guest = self._boot_again()
         self._console = Console(self._guest.wiring.console)
-        try:
-            self._console.read()
-            self._link = connect(self.image, self._guest.wiring.port, self._name)
-        except BaseException:
-            self.close()
-            raise
+        self._console.read()
+        self._link = connect(self.image, self._guest.wiring.port, self._name)
         return time.monotonic() - began
 
     def close(self) -> None:
         """Disconnect, kill QEMU and remove its files."""
+        self._disconnect()
+        self._guest.process.kill()
+        remove_scratch(self._guest.scratch)
+
+    def _disconnect(self) -> None:
         if self._link is not None:
             self._link.close()
             self._link = None
-        self._guest.process.kill()
+
+    def _boot_again(self) -> Guest:
         remove_scratch(self._guest.scratch)
+        return boot(self.image, self.config)
 
     def __enter__(self) -> QemuTarget:
         return self
@@ -257,37 +202,12 @@ def connect(image: Image, port: int, name: str) -> SshLink:
     return SshLink(client, name)
 
 
-def _await_ready(process: QemuProcess, console: Console, image: Image, config: QemuConfig) -> None:
-    said, lines = console.wait_for(
-        READY, FAILED, timeout=config.boot_timeout, alive=lambda: process.running
-    )
-    if said.startswith(READY):
-        return
-    if said:
-        raise BootError(f"{image.spec}: {said}; see the kernel's modules and QEMU's devices")
-    if process.running:
-        last = next((line for line in reversed(lines) if line.strip()), "nothing on the console")
-        raise BootError(
-            f"{image.spec}: no '{READY}' within {config.boot_timeout:g} s; last: {last.strip()}; "
-            "try another CPU model, or more time"
-        )
-    if splat := worst(find_splats(lines)):
-        raise BootError(f"{image.spec}: the kernel died while booting: {splat.title}")
-    detail = process.complaint() or signal_name(process.exit_status or 0)
-    raise BootError(f"{image.spec}: QEMU ended before the guest was ready: {detail}")
-
-
 def _autopsy(process: QemuProcess) -> Condition:
     status = process.exit_status
-    if status in (0, None):
+    detail = process.complaint()
+    if status == 0:
         # -no-reboot: QEMU ends by itself only when the guest resets or powers off.
         return Condition(Health.RESET, "the guest reset or powered off")
-    detail = process.complaint()
+    if status is None:
+        return Condition(Health.GONE, f"QEMU ended: {detail or 'no message'}")
     return Condition(Health.BROKEN, f"QEMU ended with {signal_name(status)}: {detail}".rstrip(": "))
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
