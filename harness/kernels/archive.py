@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import datetime
 import email.utils
+import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec import Struct
 
-from harness.kernels.command import Finished, last_line, run
+from harness.kernels.command import Finished, complaint_of, run
 from harness.kernels.hostapt import Mirror, stanzas
 from harness.kernels.store import Blob, Store, write_whole
 from harness.vocabulary import InfraError, NetworkError, UsageError
 
 ARCHITECTURE = "arm64"
+_NOT_THERE = re.compile(r"404 +Not Found|File not found")
 _UPDATE_LIMIT = 600.0
 _QUERY_LIMIT = 120.0
 _DOWNLOAD_LIMIT = 1800.0
@@ -31,7 +33,7 @@ Dir::State "{root}/state";
 Dir::State::status "/dev/null";
 Dir::Cache "{root}/cache";
 Dir::Cache::pkgcache "pkgcache.bin";
-Dir::Cache::srcpkgcache "srcpkgcache.bin";
+Dir::Cache::srcpkgcache "";
 Dir::Etc::sourcelist "{root}/sources.list";
 Dir::Etc::sourceparts "/dev/null";
 Dir::Etc::preferences "/dev/null";
@@ -137,11 +139,10 @@ class Archive:
             )
             what = f"{package.name} {package.version} of {self.suite}"
             if done.status != 0:
-                gone = "404" in done.stderr
-                raise (GoneError if gone else NetworkError)(
-                    f"{what}: {last_line(done.stderr)}; "
-                    + ("try again with a refreshed index" if gone else "check the network")
-                )
+                problem = f"{what}: {complaint_of(done.stderr)}"
+                if _NOT_THERE.search(done.stderr):
+                    raise GoneError(f"{problem}; try again when the mirror is in step")
+                raise NetworkError(f"{problem}; check the network and try again")
             files = list(Path(folder).glob("*.deb"))
             if len(files) != 1:
                 raise InfraError(f"{what}: apt-get download left {len(files)} files; try again")
@@ -149,6 +150,11 @@ class Archive:
         if blob.sha256 != package.sha256:
             raise InfraError(f"{what}: not the bytes that the index promises; fetch it again")
         return blob
+
+    def tidy(self) -> None:
+        """Remove what apt makes anew in a second: its binary cache, as large as ten kernels."""
+        for path in (self._root / "cache").glob("*.bin"):
+            path.unlink(missing_ok=True)
 
     def _configure(self) -> None:
         for part in ("state/lists/partial", "cache/archives/partial"):
@@ -170,13 +176,13 @@ class Archive:
         return run([tool, "-c", str(self._root / "apt.conf"), *rest], limit=limit, cwd=cwd)
 
     def _update_error(self, complaint: str) -> Exception:
-        line = last_line(complaint)
+        line = complaint_of(complaint)
         if "NO_PUBKEY" in complaint or "not signed" in complaint or "invalid sign" in complaint:
             return InfraError(
                 f"suite {self.suite}: its signature cannot be verified ({line}); "
                 "install a newer debian-archive-keyring"
             )
-        if "404" in complaint or "does not have a Release file" in complaint:
+        if _NOT_THERE.search(complaint) or "does not have a Release file" in complaint:
             return NoSuiteError(f"suite {self.suite}: the mirror has no such suite; check its name")
         return NetworkError(
             f"suite {self.suite}: the mirror cannot be reached ({line}); check the network, "

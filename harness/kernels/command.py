@@ -79,8 +79,8 @@ def run(
     return Finished(process.returncode, out or b"", err.decode(errors="replace"))
 
 
-def last_line(text: str) -> str:
-    """The last line of a tool's complaint that says something, for one-line messages."""
+def complaint_of(text: str) -> str:
+    """The line of a tool's stderr that says what went wrong, for one-line messages."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E:", "dpkg-deb: error"))]
-    return (errors or lines or ["(no output)"])[0]
+    return (errors or lines or ["it said nothing"])[0]

@@ -49,13 +49,18 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
 
 class Fetched(Struct, frozen=True, kw_only=True):
-    """A kernel's packages in the store. ``notes``: what a person should know of the choice."""
+    """A kernel's packages in the store.
+
+    ``gone``: newer releases that the index lists and the mirror does not have. ``notes``: what a
+    person should know of the choice.
+    """
 
     release: str
     version: str
     suite: str
     packages: tuple[str, ...]
     debs: tuple[Blob, ...]
+    gone: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -79,6 +84,7 @@ def fetch(spec: KernelSpec, mirrors: Mirrors, store: Store, progress: Progress) 
         for suite in suites_of(spec.suite):
             stack.enter_context(store.lock(f"apt-{suite}"))
             archive = Archive(suite, mirrors.of(suite), store)
+            stack.callback(archive.tidy)
             progress(f"reading the index of {suite}")
             try:
                 note = archive.update()
@@ -108,7 +114,7 @@ def _candidates(spec: KernelSpec, archives: Sequence[Archive]) -> Sequence[Candi
         for release, offers in by_release.items()
     ]
     if spec.release:
-        wanted = [c for c in everything if _is_pinned(c.release, spec.release)]
+        wanted = [c for c in everything if is_pinned(c.release, spec.release)]
     else:
         generation = _generation_of_suite(spec, archives)
         wanted = [c for c in everything if generation_of(c.version) <= generation]
@@ -130,14 +136,15 @@ def _first_there(
         for offer in candidate.offers:
             archive = by_suite[offer.suite]
             packages = _with_parts(offer, archive)
-            progress(f"fetching {candidate.release} from {archive.suite}")
+            progress(f"fetching {offer.name} from {archive.suite}")
             try:
                 debs = tuple(archive.download(package) for package in packages)
             except GoneError:
                 continue
             if gone:
+                listed = ", ".join(gone)
                 notes.append(
-                    f"listed but gone from the mirror: {', '.join(gone)}; took {candidate.release}"
+                    f"listed, but gone from the mirror: {listed}; took {candidate.release}"
                 )
             return Fetched(
                 release=candidate.release,
@@ -145,6 +152,7 @@ def _first_there(
                 suite=archive.suite,
                 packages=tuple(package.name for package in packages),
                 debs=debs,
+                gone=tuple(gone),
                 notes=tuple(notes),
             )
         gone.append(candidate.release)
@@ -177,7 +185,8 @@ def _with_parts(package: Package, archive: Archive) -> tuple[Package, ...]:
     return (package, *archive.packages(name for name in package.depends if _PARTS.match(name)))
 
 
-def _is_pinned(release: str, pin: str) -> bool:
+def is_pinned(release: str, pin: str) -> bool:
+    """True if ``pin`` is a release or its beginning, up to where a part of it ends."""
     return release == pin or (release.startswith(pin) and release[len(pin)] in ".+-")
 
 

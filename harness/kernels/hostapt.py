@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from harness.kernels.command import last_line, run
+from harness.kernels.command import complaint_of, run
 from harness.vocabulary import InfraError
 
 MIRROR_VARIABLE = "HARNESS_DEBIAN_MIRROR"
@@ -147,7 +147,7 @@ def _configuration_files() -> Sequence[Path]:
         limit=30,
     )
     if done.status != 0:
-        raise InfraError(f"apt-config: {last_line(done.stderr)}; mend /etc/apt/apt.conf.d")
+        raise InfraError(f"apt-config: {complaint_of(done.stderr)}; mend /etc/apt/apt.conf.d")
     values = dict(
         word.partition("=")[::2] for word in shlex.split(done.stdout.decode(errors="replace"))
     )

@@ -62,10 +62,10 @@ def initramfs_of(
         *(script, keys.client_public, keys.host_public),
     )
     key = hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()
-    with store.lock(f"initramfs-{key}"):
-        known = store.read(_KIND, key, Record)
-        if known is not None and store.holds(known.initrd):
-            return known.initrd
+    known = store.read(_KIND, key, Record)
+    if known is not None and store.holds(known.initrd):
+        return known.initrd
+    with store.lock("initramfs"):
         progress("assembling the initramfs")
         loaded: tuple[modules.Module, ...] = ()
         if kernel_debs:

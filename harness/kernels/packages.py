@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from harness.kernels.command import last_line, run
+from harness.kernels.command import complaint_of, run
 from harness.vocabulary import UsageError
 
 _UNPACK_LIMIT = 300.0
@@ -79,7 +79,7 @@ def open_packages(paths: Sequence[Path]) -> Iterator[PackageTree]:
             done = run(["dpkg-deb", "--fsys-tarfile", str(path)], limit=_UNPACK_LIMIT, stdout=spool)
             if done.status != 0:
                 raise UsageError(
-                    f"package {path}: dpkg-deb cannot read it ({last_line(done.stderr)}); "
+                    f"package {path}: dpkg-deb cannot read it ({complaint_of(done.stderr)}); "
                     "name a whole .deb file"
                 )
             spool.seek(0)

@@ -67,8 +67,6 @@ def resolve(
     tell = progress or _silent
     place = store or Store.default()
     kernel = _kernel_of(parsed, refresh, place, tell)
-    for note in kernel.notes:
-        tell(note)
     pair = keys.keys_of(place)
     initrd = initramfs_of(kernel.release, kernel.debs, pair, place, tell)
     return Image(
@@ -91,21 +89,35 @@ def list_cached(store: Store | None = None) -> tuple[CachedKernel, ...]:
 
 def _kernel_of(spec: KernelSpec, refresh: bool, store: Store, tell: Progress) -> CachedKernel:
     key = str(spec)
-    with store.lock(f"kernel-{key}"):
-        known = store.read(_KIND, key, CachedKernel)
-        if known is not None and not _complete(known, store):
-            known = None
-        if spec.kind is SpecKind.DEBIAN:
-            if known is None or refresh:
-                known = _from_debian(spec, store, tell)
-                store.write(_KIND, key, known)
-            return known
-        digest = _digest(spec)
-        if known is None or refresh or known.source_sha256 != digest:
-            make = _from_deb if spec.kind is SpecKind.DEB else _from_image
-            known = make(spec, digest, store, tell)
-            store.write(_KIND, key, known)
+    digest = "" if spec.kind is SpecKind.DEBIAN else _digest(spec)
+    known = None if refresh else _cached(key, digest, store)
+    if known is not None:
         return known
+    with store.lock(f"kernel-{key}"):
+        known = None if refresh else _cached(key, digest, store)  # made meanwhile elsewhere?
+        if known is None:
+            known = _make(spec, digest, store, tell)
+            store.write(_KIND, key, known)
+            for note in known.notes:
+                tell(note)
+    return known
+
+
+def _cached(key: str, digest: str, store: Store) -> CachedKernel | None:
+    known = store.read(_KIND, key, CachedKernel)
+    if known is None or known.source_sha256 != digest or not _complete(known, store):
+        return None
+    return known
+
+
+def _make(spec: KernelSpec, digest: str, store: Store, tell: Progress) -> CachedKernel:
+    match spec.kind:
+        case SpecKind.DEB:
+            return _from_deb(spec, digest, store, tell)
+        case SpecKind.IMAGE:
+            return _from_image(spec, digest, store, tell)
+        case _:
+            return _from_debian(spec, store, tell)
 
 
 def _complete(kernel: CachedKernel, store: Store) -> bool:
@@ -123,8 +135,7 @@ def _from_debian(spec: KernelSpec, store: Store, tell: Progress) -> CachedKernel
         spec=str(spec),
         release=fetched.release,
         kernel=store.put(image, f"Image-{fetched.release}"),
-        origin=f"Debian {fetched.suite} {fetched.packages[0]} {fetched.version}, "
-        f"resolved {resolved}",
+        origin=_debian_origin(fetched, resolved),
         resolved=resolved,
         suite=fetched.suite,
         flavour=spec.flavour,
@@ -132,6 +143,13 @@ def _from_debian(spec: KernelSpec, store: Store, tell: Progress) -> CachedKernel
         packages=fetched.packages,
         debs=fetched.debs,
         notes=fetched.notes,
+    )
+
+
+def _debian_origin(fetched: debian.Fetched, resolved: str) -> str:
+    gone = f"; {len(fetched.gone)} newer listed, but gone from the mirror" if fetched.gone else ""
+    return (
+        f"Debian {fetched.suite} {fetched.packages[0]} {fetched.version}, resolved {resolved}{gone}"
     )
 
 
@@ -192,7 +210,9 @@ def _vmlinuz(tree: PackageTree, what: str) -> str:
         name = path.rpartition("/")[2]
         if path.startswith("boot/vmlinuz-") or (name == "vmlinuz" and path.startswith("usr/lib/")):
             return path
-    raise UsageError(f"{what}: no vmlinuz in the package; name a linux-image or linux-binary one")
+    raise UsageError(
+        f"{what}: no vmlinuz in the package; name the linux-image package, from 7.x on linux-binary"
+    )
 
 
 def _digest(spec: KernelSpec) -> str:

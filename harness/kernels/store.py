@@ -97,7 +97,7 @@ class Store:
         """True if the blob's file is there in full size."""
         try:
             return self.path(blob).stat().st_size == blob.size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def put(self, data: bytes, name: str) -> Blob:
@@ -126,7 +126,7 @@ class Store:
         path = self._record(kind, key)
         try:
             return msgspec.json.decode(path.read_bytes(), type=shape)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except msgspec.MsgspecError:
             return None  # written by another version of this program: as good as absent

@@ -13,6 +13,7 @@ import io
 import posixpath
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
@@ -58,13 +59,20 @@ def userland_of(store: Store, progress: Callable[[str], None]) -> Userland:
         NetworkError: nothing is cached and the mirror does not answer.
         InfraError: the packages do not fit together.
     """
+    known = _cached(store)
+    if known is not None:
+        return known
     with store.lock("userland"):
-        known = store.read(*_RECORD, Userland)
-        if known is not None and all(store.holds(deb) for deb in known.debs):
-            return known
-        fetched = _fetch(store, progress)
-        store.write(*_RECORD, fetched)
-        return fetched
+        known = _cached(store)  # another process may have fetched it meanwhile
+        if known is None:
+            known = _fetch(store, progress)
+            store.write(*_RECORD, known)
+    return known
+
+
+def _cached(store: Store) -> Userland | None:
+    known = store.read(*_RECORD, Userland)
+    return known if known and all(store.holds(deb) for deb in known.debs) else None
 
 
 def files_of(userland: Userland, store: Store) -> dict[str, bytes]:
@@ -100,7 +108,9 @@ def needed(elf: bytes) -> set[str]:
 
 def _fetch(store: Store, progress: Callable[[str], None]) -> Userland:
     archive = Archive(SUITE, host_mirrors().of(SUITE), store)
-    with store.lock(f"apt-{SUITE}"):
+    with ExitStack() as stack:
+        stack.enter_context(store.lock(f"apt-{SUITE}"))
+        stack.callback(archive.tidy)
         progress(f"reading the index of {SUITE}")
         archive.update()
         names: list[str] = []

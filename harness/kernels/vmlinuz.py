@@ -16,8 +16,8 @@ import re
 import struct
 import zlib
 
-from harness.kernels.command import last_line, run
-from harness.vocabulary import InfraError, UsageError
+from harness.kernels.command import complaint_of, run
+from harness.vocabulary import UsageError
 
 _IMAGE_MAGIC = (56, b"ARM\x64")
 _ZBOOT_MAGIC = (4, b"zimg")
@@ -70,29 +70,32 @@ def decompress(data: bytes, compression: str, where: str) -> bytes:
         UsageError: damaged data, or a compression that nothing here can undo.
         ToolMissingError: zstd is not installed.
     """
-    try:
-        match compression:
-            case "gzip":
-                return zlib.decompressobj(wbits=31).decompress(data)
-            case "xz" | "lzma":
-                return lzma.LZMADecompressor().decompress(data)
-            case "zstd" | "zstd22":
-                return _unzstd(data, where)
-    except (zlib.error, lzma.LZMAError) as error:
+    if compression in {"zstd", "zstd22"}:
+        return _unzstd(data, where)
+    if compression not in {"gzip", "xz", "lzma"}:
         raise UsageError(
-            f"{where}: damaged {compression} data ({error}); fetch it again"
-        ) from error
-    raise UsageError(
-        f"{where}: compressed with {compression!r}, which is not supported; "
-        "use an uncompressed, gzip, xz or zstd one"
-    )
+            f"{where}: compressed with {compression!r}, which is not supported; "
+            "use an uncompressed, gzip, xz or zstd one"
+        )
+    stream = zlib.decompressobj(wbits=31) if compression == "gzip" else lzma.LZMADecompressor()
+    try:
+        plain = stream.decompress(data)
+    except (zlib.error, lzma.LZMAError) as error:
+        raise UsageError(_damaged(where, compression, str(error))) from error
+    if not stream.eof:
+        raise UsageError(_damaged(where, compression, "cut short"))
+    return plain
 
 
 def _unzstd(data: bytes, where: str) -> bytes:
     done = run(["zstd", "-dcq"], limit=60, stdin=data)
     if done.status != 0:
-        raise InfraError(f"{where}: zstd cannot read it ({last_line(done.stderr)}); fetch it again")
+        raise UsageError(_damaged(where, "zstd", complaint_of(done.stderr)))
     return done.stdout
+
+
+def _damaged(where: str, compression: str, problem: str) -> str:
+    return f"{where}: damaged {compression} data ({problem}); fetch it again"
 
 
 def _has(data: bytes, magic: tuple[int, bytes]) -> bool:
