@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from harness.compare import Judgement, judge
 from harness.execute import run_batch
+from harness.generate import generate
 from harness.render import render_batch
 from harness.store.database import short_id
 from harness.targets import Target
@@ -96,13 +97,85 @@ class Batches:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
+class Workload:
+    """What a campaign runs: given scenarios, and ones generated for each profile it meets.
+
+    Suite ``pgtable`` is generated for the target's own profile and environment, so that nothing
+    is a SKIP there; what does not depend on the target is built while it boots.
+    """
+
+    def __init__(
+        self,
+        fixed: Sequence[Scenario] = (),
+        *,
+        generated: Generated | None = None,
+        size: int = BATCH_SIZE,
+    ) -> None:
+        self._fixed = tuple(fixed)
+        self._generated = generated
+        self._size = size
+        self._lock = threading.Lock()
+        self._made: dict[tuple[str, Environment] | None, Batches] = {}
+
+    @property
+    def total(self) -> int:
+        """Scenarios a target runs."""
+        return len(self._fixed) + (self._generated.count if self._generated else 0)
+
+    def prepare(self) -> None:
+        """Start building what does not depend on the target."""
+        if self._generated is None or not self._generated.by_profile:
+            self.batches(None, None).prepare(0)
+
+    def batches(self, profile: SemanticsProfile | None, env: Environment | None) -> Batches:
+        """The scenarios for a target, in chunks; made once for equal targets."""
+        wanted = self._generated
+        dependent = wanted is not None and wanted.by_profile
+        key = (profile.name, env) if dependent and profile is not None and env is not None else None
+        with self._lock:
+            if key not in self._made:
+                scenarios = self._fixed
+                if wanted is not None:
+                    scenarios += tuple(wanted.scenarios(profile, env))
+                self._made[key] = Batches(scenarios, self._size)
+            return self._made[key]
+
+    def named(self) -> tuple[Scenario, ...]:
+        """Scenarios that can be named without a target, for reports of one that did not open."""
+        return tuple(scenario for chunk in self.batches(None, None).chunks for scenario in chunk)
+
+    def close(self) -> None:
+        """Stop building."""
+        for batches in self._made.values():
+            batches.close()
+
+
+class Generated(Struct, frozen=True, kw_only=True):
+    """A suite, a count and a seed: scenarios that are yet to be generated."""
+
+    suite: str
+    count: int
+    seed: int
+
+    @property
+    def by_profile(self) -> bool:
+        """True where the scenarios depend on the target's profile."""
+        return self.suite == "pgtable"
+
+    def scenarios(
+        self, profile: SemanticsProfile | None, env: Environment | None
+    ) -> Iterator[Scenario]:
+        """The scenarios, for a profile and environment where the suite asks for them."""
+        return generate(self.suite, self.count, self.seed, profile, env)
+
+
 def _build(chunk: Sequence[Scenario]) -> BatchProgram:
     return build_batch(render_batch(chunk), tuple(scenario.id for scenario in chunk))
 
 
 def run_on_target(
     plan: TargetPlan,
-    batches: Batches,
+    workload: Workload,
     settings: Settings,
     listener: Listener,
     stop: threading.Event,
@@ -112,18 +185,18 @@ def run_on_target(
     A target that does not come up, and a build that fails, make their scenarios INFRA.
     UsageError for what is wrong with the command, not with the machine.
     """
-    batches.prepare(0)
+    workload.prepare()
     try:
         target = plan.open()
     except UsageError:
         raise
     except HarnessError as error:
         listener.on_note(f"{plan.label}: {error}")
-        _all_infra(plan, batches, settings, listener, str(error))
+        _all_infra(plan, workload, settings, listener, str(error))
         return
     try:
         info = msgspec.structs.replace(target.info, opened_with=plan.options)
-        run_open(target, info, batches, settings, listener, stop)
+        run_open(target, info, workload, settings, listener, stop)
     finally:
         target.close()
 
@@ -131,7 +204,7 @@ def run_on_target(
 def run_open(
     target: Target,
     info: TargetInfo,
-    batches: Batches,
+    workload: Workload,
     settings: Settings,
     listener: Listener,
     stop: threading.Event,
@@ -144,6 +217,7 @@ def run_open(
     except ValueError as error:
         raise UsageError(f"--env: {error}") from None
     listener.on_target(info, profile, note)
+    batches = workload.batches(profile, env)
     for index, chunk in enumerate(batches.chunks):
         if stop.is_set():
             return
@@ -247,19 +321,18 @@ def finding_of(
 
 
 def _all_infra(
-    plan: TargetPlan, batches: Batches, settings: Settings, listener: Listener, reason: str
+    plan: TargetPlan, workload: Workload, settings: Settings, listener: Listener, reason: str
 ) -> None:
-    info = TargetInfo(name=plan.label, kind="none", release="")
-    for chunk in batches.chunks:
-        for scenario in chunk:
-            listener.on_finding(
-                Finding(
-                    scenario=scenario,
-                    target=info,
-                    profile=settings.profile.name if settings.profile else "",
-                    verdict=Verdict.INFRA,
-                    reason=reason,
-                    short_id=short_id(settings.run_id, scenario.id, plan.label),
-                ),
-                (),
-            )
+    info = TargetInfo(name=plan.label, kind="none", release="", opened_with=plan.options)
+    for scenario in workload.named():
+        listener.on_finding(
+            Finding(
+                scenario=scenario,
+                target=info,
+                profile=settings.profile.name if settings.profile else "",
+                verdict=Verdict.INFRA,
+                reason=reason,
+                short_id=short_id(settings.run_id, scenario.id, plan.label),
+            ),
+            (),
+        )

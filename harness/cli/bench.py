@@ -11,7 +11,7 @@ import click
 import msgspec
 from msgspec import Struct
 
-from harness.campaign import Batches, Settings, TargetPlan, run_open
+from harness.campaign import Settings, TargetPlan, Workload, run_open
 from harness.cli.console import print_lines
 from harness.cli.options import json_option, print_json
 from harness.cli.plans import machine_options, plans_from
@@ -105,9 +105,10 @@ def _prediction(suite: str) -> Figure:
 
 def _target(plan: TargetPlan, scenarios: Sequence[Scenario]) -> list[Figure]:
     # Built beforehand: "with everything cached" is part of both goals.
-    warm = Batches(scenarios)
-    warm.prepare(0).result()
-    warm.close()
+    built = Workload(scenarios)
+    for index in range(len(built.batches(None, None).chunks)):
+        built.batches(None, None).prepare(index).result()
+    built.close()
     figures: list[Figure] = []
     powered = time.monotonic()
     target = plan.open()
@@ -146,10 +147,9 @@ def _target(plan: TargetPlan, scenarios: Sequence[Scenario]) -> list[Figure]:
 
 
 def _run(target: Target, scenarios: Sequence[Scenario], clock: _Clock) -> None:
-    batches = Batches(scenarios)
+    workload = Workload(scenarios)
     try:
-        run_open(
-            target, target.info, batches, Settings(run_id="bench"), clock, threading.Event()
-        )
+        settings = Settings(run_id="bench")
+        run_open(target, target.info, workload, settings, clock, threading.Event())
     finally:
-        batches.close()
+        workload.close()

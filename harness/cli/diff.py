@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from harness.campaign import Workload
 from harness.cli.console import print_lines
 from harness.cli.execution import Request, execute
 from harness.cli.options import env_option, json_option, load_files, print_json, profile_option
@@ -47,7 +48,8 @@ def command(
     if what and all(Path(name).exists() or name == "-" for name in what):
         scenarios = load_files(what)
         request = Request(
-            scenarios=tuple(scenarios),
+            workload=Workload(scenarios),
+            suites=tuple(scenario.suite for scenario in scenarios),
             plans=tuple(plans_from(kernels, targets, machine)),
             profile_name=profile_name,
             env_items=env_items,

@@ -11,14 +11,13 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from harness import __version__
-from harness.campaign import Batches, Settings, TargetPlan, run_on_target
+from harness.campaign import Settings, TargetPlan, Workload, run_on_target
 from harness.cli.console import RunView, print_lines
 from harness.cli.options import environment, print_json, profile
 from harness.report import diff_lines, finding_json, summary_lines, write_html
 from harness.report.diff import Line
 from harness.store import Store, default_root
 from harness.vocabulary import Finding, RunInfo, Verdict
-from reference_model.scenario import Scenario
 
 _SHOWN_DIFFS = 5
 
@@ -26,7 +25,8 @@ _SHOWN_DIFFS = 5
 class Request(Struct, frozen=True, kw_only=True):
     """What is to run, and where."""
 
-    scenarios: tuple[Scenario, ...]
+    workload: Workload
+    suites: tuple[str, ...]
     plans: tuple[TargetPlan, ...]
     profile_name: str | None
     env_items: tuple[str, ...]
@@ -42,8 +42,8 @@ def execute(
     """Run it, keep it, report it; the exit status of the contract, 130 when interrupted."""
     environment(request.env_items)  # a bad --env ends the command before anything boots
     chosen = profile(request.profile_name) if request.profile_name is not None else None
-    suites = ", ".join(sorted({scenario.suite for scenario in request.scenarios}))
-    total = len(request.scenarios) * len(request.plans)
+    suites = ", ".join(sorted(set(request.suites)))
+    total = request.workload.total * len(request.plans)
     now = datetime.datetime.now(datetime.UTC)
     with Store(default_root()) as store:
         run = RunInfo(
@@ -93,21 +93,19 @@ def execute(
 
 
 def _campaign(request: Request, settings: Settings, view: RunView) -> None:
-    batches = Batches(request.scenarios)
+    workload = request.workload
     stop = threading.Event()
     try:
         if request.jobs == 1 or len(request.plans) == 1:
             for plan in request.plans:
-                run_on_target(plan, batches, settings, view, stop)
+                run_on_target(plan, workload, settings, view, stop)
             return
-        _parallel(request, batches, settings, view, stop)
+        _parallel(request, settings, view, stop)
     finally:
-        batches.close()
+        workload.close()
 
 
-def _parallel(
-    request: Request, batches: Batches, settings: Settings, view: RunView, stop: threading.Event
-) -> None:
+def _parallel(request: Request, settings: Settings, view: RunView, stop: threading.Event) -> None:
     waiting = list(request.plans)
     lock = threading.Lock()
     failures: list[BaseException] = []
@@ -119,7 +117,7 @@ def _parallel(
                     return
                 plan = waiting.pop(0)
             try:
-                run_on_target(plan, batches, settings, view, stop)
+                run_on_target(plan, request.workload, settings, view, stop)
             except BaseException as error:
                 failures.append(error)
                 stop.set()

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from harness.campaign import Workload
 from harness.cli.execution import Request, execute
 from harness.cli.options import json_option
 from harness.cli.plans import machine_options, plans_again, plans_from
@@ -39,7 +40,8 @@ def command(
     else:
         plans = plans_again(finding.target.opened_with)
     request = Request(
-        scenarios=(finding.scenario,),
+        workload=Workload([finding.scenario]),
+        suites=(finding.scenario.suite,),
         plans=tuple(plans),
         profile_name=finding.profile or None,
         env_items=(),

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from harness.campaign import Generated, Workload
 from harness.cli.execution import Request, execute
 from harness.cli.options import (
     env_option,
@@ -15,7 +16,7 @@ from harness.cli.options import (
     profile_option,
 )
 from harness.cli.plans import machine_options, plans_from
-from harness.generate import generate
+from harness.generate import SUITES
 from harness.vocabulary import UsageError
 from reference_model.scenario import Scenario
 
@@ -68,19 +69,17 @@ def command(
       harness run scenarios/ --target ssh:altra
     """
     scenarios: list[Scenario] = load_files(files) if files else []
-    if suite is not None:
-        scenarios += generate(suite, count, seed)
-    if not scenarios:
+    if suite is not None and suite not in SUITES:
+        raise UsageError(f"--suite {suite}: this version has: {', '.join(SUITES)}")
+    if not scenarios and suite is None:
         raise UsageError(
             "nothing to run: give scenario files, or --suite (e.g. --suite guest --count 50)"
         )
-    ids = [scenario.id for scenario in scenarios]
-    if len(set(ids)) != len(ids):
-        twice = next(ident for ident in ids if ids.count(ident) > 1)
-        raise UsageError(f"scenario id '{twice}' comes twice, from a file and from --suite")
+    generated = Generated(suite=suite, count=count, seed=seed) if suite is not None else None
     plans = plans_from(kernels, targets, machine)
     request = Request(
-        scenarios=tuple(scenarios),
+        workload=Workload(scenarios, generated=generated),
+        suites=(*(scenario.suite for scenario in scenarios), *((suite,) if suite else ())),
         plans=tuple(plans),
         profile_name=profile_name,
         env_items=env_items,

@@ -6,22 +6,32 @@ This room may use the model's state to aim; it must never know a target or a res
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from harness.generate.guest import generate_guest
 from harness.vocabulary import UsageError
+from reference_model.profiles import Environment, SemanticsProfile
 from reference_model.scenario import Scenario
 
-_GENERATORS: dict[str, Callable[[int, int], Scenario]] = {"guest": generate_guest}
+#: Suites that can be generated.
+SUITES = ("guest",)
 
-__all__ = ["generate"]
+__all__ = ["SUITES", "generate"]
 
 
-def generate(suite: str, count: int, seed: int) -> Iterator[Scenario]:
-    """``count`` scenarios of a suite; number i depends on (suite, seed, i) alone."""
-    generator = _GENERATORS.get(suite)
-    if generator is None:
-        known = ", ".join(sorted(_GENERATORS))
-        raise UsageError(f"no generator for suite '{suite}'; this version has: {known}")
+def generate(
+    suite: str,
+    count: int,
+    seed: int,
+    profile: SemanticsProfile | None = None,
+    env: Environment | None = None,
+) -> Iterator[Scenario]:
+    """``count`` scenarios of a suite.
+
+    Number i depends on (suite, seed, i) alone, and for suite ``pgtable`` on the profile and the
+    environment it is generated for. UsageError for a suite that cannot be generated.
+    """
+    if suite not in SUITES:
+        raise UsageError(f"no generator for suite '{suite}'; this version has: {', '.join(SUITES)}")
     for index in range(count):
-        yield generator(seed, index)
+        yield generate_guest(seed, index)
