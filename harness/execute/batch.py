@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from threading import Event
 
 from harness.execute import death
@@ -28,16 +28,17 @@ def run_batch(
     *,
     scenario_timeout: float = 10.0,
     stop: Event | None = None,
+    only: Sequence[int] | None = None,
     on_hello: Callable[[Hello], None] | None = None,
     on_event: Callable[[str], None] | None = None,
 ) -> Iterator[ScenarioRun]:
-    """Run every scenario of a batch; each is given out once, as soon as it is known.
+    """Run every scenario of a batch, or ``only`` those of these indices; each is given out once.
 
-    In order, but for those in which the kernel logged a splat and lived: they come last, since
-    they may be run again alone. A target that dies is replaced, and the batch goes on after the
-    scenario that ran. With ``stop`` set the rest is not given out. ``on_hello`` gets what the
-    program said of itself, ``on_event`` a line for everything out of the ordinary. Never raises
-    for what a target does; OSError where the ELF cannot be read.
+    As soon as it is known, and in order, but for those in which the kernel logged a splat and
+    lived: they come last, since they may be run again alone. A target that dies is replaced, and
+    the batch goes on after the scenario that ran. With ``stop`` set the rest is not given out.
+    ``on_hello`` gets what the program said of itself, ``on_event`` a line for everything out of
+    the ordinary. Never raises for what a target does; OSError where the ELF cannot be read.
     """
     runner = Runner(
         target,
@@ -46,29 +47,33 @@ def run_batch(
         stop=stop,
         notice=on_event or (lambda text: None),
     )
-    return _Batch(runner, on_hello).runs()
+    every = range(len(batch.ids))
+    return _Batch(runner, sorted(every if only is None else set(only)), on_hello).runs()
 
 
 class _Batch:
     """The loop of sessions, with what it must remember between them."""
 
-    def __init__(self, runner: Runner, on_hello: Callable[[Hello], None] | None) -> None:
+    def __init__(
+        self, runner: Runner, wanted: list[int], on_hello: Callable[[Hello], None] | None
+    ) -> None:
         self._runner = runner
         self._ids = runner.batch.ids
         self._on_hello = on_hello
         self._watch = LogWatch(runner.target)
-        #: The first scenario that has no run yet.
-        self._next = 0
+        #: The scenarios that have no run yet, ascending.
+        self._left = wanted
+        self._last = -1
         self._repeats = 0
 
     def runs(self) -> Iterator[ScenarioRun]:
         """See :func:`run_batch`."""
         barren = 0
         why = ""
-        while self._next < len(self._ids) and not self._runner.stopped:
-            before = self._next
+        while self._left and not self._runner.stopped:
+            before = len(self._left)
             try:
-                session = self._runner.session(*self._start_at())
+                session = self._runner.session(*self._selection())
             except TargetError as error:
                 why = str(error)
                 self._runner.notice(why)
@@ -77,22 +82,25 @@ class _Batch:
                 yield from self._play(session)
                 why = session.ended.detail or "the batch program ended early"
                 yield from self._after(session)
-            barren = 0 if self._next > before else barren + 1
+            barren = 0 if len(self._left) < before else barren + 1
             if barren >= MAX_BARREN:
                 yield from self._give_up(why)
         yield from clear_up(self._runner, self._watch)
 
-    def _start_at(self) -> tuple[str, ...]:
-        return ("--start", str(self._next)) if self._next else ()
+    def _selection(self) -> tuple[str, ...]:
+        first = self._left[0]
+        if self._left != list(range(first, len(self._ids))):
+            return ("--only", ",".join(map(str, self._left)))
+        return ("--start", str(first)) if first else ()
 
     def _play(self, session: Session) -> Iterator[ScenarioRun]:
         for index, run in session.runs():
             self._greet(session)
-            if index < self._next:
+            if index not in self._left:
                 self._runner.notice(f"{run.id} was reported twice; the first report stands")
                 continue
             yield from self._unreported(index)
-            self._next = index + 1
+            self._done(index)
             yield from _only_runs(self._watch.ended(index, run))
         self._greet(session)
 
@@ -102,36 +110,36 @@ class _Batch:
         if ended.end is End.STOPPED:
             yield from _only_runs(self._watch.settle(alive=False))
             return
-        if ended.end is End.EXIT and running is None and self._next == len(self._ids):
+        if ended.end is End.EXIT and running is None and not self._left:
             yield from _only_runs(self._watch.settle(alive=True))
             return
         condition = self._runner.target.examine()
         free, log = self._watch.death(alive=condition.health is Health.ALIVE)
         found = death.judge(ended, condition, find_splats(log))
-        if found.doubtful and (running is None or running.index < self._next):
+        if running is not None and running.index not in self._left:
+            running = None
+        if running is None and found.doubtful:
             running = self._supposed(free)
-        elif running is None or running.index < self._next:
+        elif running is None:
             if session.records.stray:
                 found = death.with_output(found, session.records.stray)
             self._runner.notice(f"{found.detail}; no scenario was running")
             if found.replace:
                 self._runner.replace()
-            running = None
         yield from _only_runs(free)
         if running is not None:
             yield from self._unreported(running.index)
-            self._next = max(self._next, running.index + 1)
+            self._done(running.index)
             yield from self._died(running, found, log)
 
     def _supposed(self, free: list[IndexedRun]) -> Running:
         """What ran when a kernel died and no record tells: the next, or the last after its end."""
-        if self._next < len(self._ids):
-            return Running(index=self._next, steps=[], stray=[])
-        last = self._next - 1
-        seen = free.pop()[1] if free else self._watch.suspects.pop(last, None)
+        if self._left:
+            return Running(index=self._left[0], steps=[], stray=[])
+        seen = free.pop()[1] if free else self._watch.suspects.pop(self._last, None)
         if seen is None:
-            return Running(index=last, steps=[], stray=[])
-        return Running(index=last, steps=list(seen.steps), stray=list(seen.log))
+            return Running(index=self._last, steps=[], stray=[])
+        return Running(index=self._last, steps=list(seen.steps), stray=list(seen.log))
 
     def _died(
         self, running: Running, found: death.Death, log: tuple[str, ...]
@@ -152,10 +160,11 @@ class _Batch:
             yield victim
             return
         self._repeats += 1
-        outcome = repeat(self._runner, running.index, victim)
+        outcome = repeat(self._runner, running.index, victim, after=self._left)
         if outcome.died:
             self._runner.replace()
-        self._next = max(self._next, 1 + max(outcome.runs))
+        for index in outcome.runs:
+            self._done(index)
         yield from (outcome.runs[index] for index in sorted(outcome.runs))
 
     def _greet(self, session: Session) -> None:
@@ -164,14 +173,21 @@ class _Batch:
             self._on_hello = None
 
     def _unreported(self, index: int) -> Iterator[ScenarioRun]:
-        for missed in range(self._next, index):
+        while self._left and self._left[0] < index:
+            missed = self._left[0]
+            self._done(missed)
             yield self._infra(missed, "the batch program went on without a record of it")
 
     def _give_up(self, why: str) -> Iterator[ScenarioRun]:
         detail = f"given up after {MAX_BARREN} attempts in a row that came to nothing: {why}"
-        for index in range(self._next, len(self._ids)):
+        for index in self._left:
             yield self._infra(index, detail)
-        self._next = len(self._ids)
+        self._left = []
+
+    def _done(self, index: int) -> None:
+        self._last = index
+        if index in self._left:
+            self._left.remove(index)
 
     def _infra(self, index: int, detail: str) -> ScenarioRun:
         return ScenarioRun(id=self._ids[index], status=RunStatus.INFRA, detail=detail)

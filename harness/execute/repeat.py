@@ -9,6 +9,8 @@ that: a character that is written there is seen, whatever the next instruction d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import Struct
 
@@ -29,10 +31,9 @@ class Repeat(Struct, frozen=True):
     died: bool
 
 
-def repeat(runner: Runner, index: int, victim: ScenarioRun) -> Repeat:
-    """Run the victim (and those that may be meant instead) once more on a fresh target."""
-    ids = runner.batch.ids
-    window = range(index, min(index + REACH, len(ids)))
+def repeat(runner: Runner, index: int, victim: ScenarioRun, *, after: Sequence[int]) -> Repeat:
+    """Run the victim, and those ``after`` it that may be meant instead, on a fresh target."""
+    window = [index, *after[: REACH - 1]]
     runs: dict[int, ScenarioRun] = {}
     try:
         session = runner.session("--only", ",".join(map(str, window)), "--sync", console=True)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From what a user writes after ``--target`` to a target."""
+"""The ways to get a target; each is a context manager that ends what it started."""
 
 from __future__ import annotations
 
-from harness.targets.inventory import load_inventory
+from harness.targets.inventory import inventory_path, load_inventory
 from harness.targets.local import LocalTarget
 from harness.targets.qemu import QemuTarget
 from harness.targets.qemu_config import QemuConfig
@@ -12,33 +12,32 @@ from harness.targets.warm import connect_warm, list_warm
 from harness.vocabulary import Image, UsageError
 
 
-def open_image(image: Image, config: QemuConfig | None = None, *, name: str = "") -> QemuTarget:
-    """Boot a guest of its own for an image; it ends with the ``with`` block."""
+def open_qemu(image: Image, config: QemuConfig | None = None, *, name: str = "") -> QemuTarget:
+    """Boot a guest for an image. BootError, TargetError, ToolMissingError."""
     return QemuTarget(image, config or QemuConfig(), name=name)
 
 
-def open_target(text: str) -> QemuTarget | SshTarget | LocalTarget:
-    """``local``, ``warm:NAME``, ``ssh:[USER@]HOST[:PORT]``, or a bare name.
+def open_local() -> LocalTarget:
+    """This machine. TargetError if it is not arm64, has no /dev/kvm, or gives no root."""
+    return LocalTarget()
 
-    A bare name is, in this order, a host of the inventory, a warm guest, or a host for ssh.
-    UsageError for an empty one; TargetError for one that cannot be used.
-    """
-    kind, colon, rest = text.partition(":")
-    if text == "local":
-        return LocalTarget()
-    if kind == "warm" and colon:
-        return connect_warm(rest)
-    if kind == "ssh" and colon:
-        text = rest
-    if not text or text.startswith("-") or any(c.isspace() for c in text):
-        raise UsageError(
-            f"'{text}' is no target: local, warm:NAME, ssh:[USER@]HOST[:PORT], or a name of the "
-            "inventory"
-        )
-    if kind != "ssh":
-        hosts = load_inventory()
-        if text in hosts:
-            return SshTarget(hosts[text])
-        if any(guest.name == text for guest in list_warm()):
-            return connect_warm(text)
-    return SshTarget(SshConfig(host=text))
+
+def open_ssh(host: str) -> SshTarget:
+    """``[USER@]HOST[:PORT]``, HOST as ssh knows it. UsageError for text that is no host."""
+    if not host or host.startswith("-") or any(c.isspace() for c in host):
+        raise UsageError(f"'{host}' is no host; write ssh:[USER@]HOST[:PORT]")
+    return SshTarget(SshConfig(host=host))
+
+
+def open_named(name: str) -> QemuTarget | SshTarget:
+    """A warm guest or a host of the inventory; UsageError that lists both where it is neither."""
+    warm = [guest.name for guest in list_warm()]
+    hosts = load_inventory()
+    if name in warm:
+        return connect_warm(name)
+    if name in hosts:
+        return SshTarget(hosts[name])
+    known = ", ".join(["local", *warm, *hosts])
+    raise UsageError(
+        f"no target '{name}'; known: {known}; others as ssh:HOST, or listed in {inventory_path()}"
+    )

@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 
 from harness.targets.scratch import living, process_start
-from harness.vocabulary import ToolMissingError
+from harness.vocabulary import TargetError, ToolMissingError
 
 #: Seconds that QEMU has to end after SIGTERM.
 _GRACE = 2.0
@@ -34,6 +34,7 @@ _jobs: queue.Queue[_Job] = queue.Queue()
 _forker: threading.Thread | None = None
 _forker_pid = 0
 _lock = threading.Lock()
+_ending = threading.Event()
 
 
 class QemuProcess:
@@ -44,6 +45,8 @@ class QemuProcess:
     ) -> None:
         self.pid = pid
         self.start = start
+        #: The process that it must not outlive; 0: none.
+        self.owner = 0
         self._stderr = stderr
         self._child = child
 
@@ -102,6 +105,8 @@ def spawn(argv: Sequence[str], stderr: Path, *, tied: bool = True) -> QemuProces
 
     ToolMissingError where QEMU or setpriv is not installed.
     """
+    if _ending.is_set():
+        raise TargetError("interrupted: no guest is started any more")
     _need(argv[0], "qemu-system-arm")
     command = list(argv)
     if tied:
@@ -114,7 +119,10 @@ def spawn(argv: Sequence[str], stderr: Path, *, tied: bool = True) -> QemuProces
     start = process_start(child.pid)
     process = QemuProcess(child.pid, 0 if start is None else start, stderr, child)
     if tied:
+        process.owner = os.getpid()
         _alive.add(process)
+        if _ending.is_set():
+            process.kill()
     return process
 
 
@@ -152,7 +160,17 @@ def _fork_all() -> None:
             answer.set_result(child)
 
 
+def end_all_guests() -> None:
+    """Kill every QEMU of this process and start no other: for an interrupt, from any thread.
+
+    Whoever waits for one of them gets its BootError or TransportLostError at once.
+    """
+    _ending.set()
+    _kill_all()
+
+
 @atexit.register
 def _kill_all() -> None:
     for process in list(_alive):
-        process.kill()
+        if process.owner == os.getpid():  # not in a forked child
+            process.kill()
