@@ -69,17 +69,20 @@ static void record_region(int ret)
 /* Writes every page, so that the host's page tables hold a writable one. */
 static void prefill(struct vm *vm, struct slot *slot)
 {
-	size_t words = vm->page_size / sizeof(u64);
-	u64 *page = slot->memory;
-	size_t n, i;
+	char *page = slot->memory;
+	size_t n, length;
+	u64 code;
 
 #ifdef MADV_POPULATE_WRITE
 	/* Saves the faults; a kernel that lacks it takes them below. */
 	madvise(slot->memory, slot->mapped, MADV_POPULATE_WRITE);
 #endif
-	for (n = 0; n < slot->mapped / vm->page_size; n++, page += words)
-		for (i = 0; i < words; i++)
-			page[i] = INSN_RET << 32 | INSN_MOVZ_W0 | (n & 0xffff) << 5;
+	for (n = 0; n < slot->mapped / vm->page_size; n++, page += vm->page_size) {
+		code = INSN_RET << 32 | INSN_MOVZ_W0 | (n & 0xffff) << 5;
+		memcpy(page, &code, sizeof(code));
+		for (length = sizeof(code); length < vm->page_size; length *= 2)
+			memcpy(page + length, page, length);
+	}
 	if (vm->clean_stores)
 		__builtin___clear_cache(slot->memory, (char *)slot->memory + slot->mapped);
 }

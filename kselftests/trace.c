@@ -1,29 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Events of this selftest's processes only, in a trace instance of its own.
+ * From trace events to the channels faults and maps.
  *
- * Instance and probes carry the runner's pid in their names: two selftests do
- * not meet, and what a killed one left behind is told from what is in use.
+ * The runner and all its children stay on one CPU, whose buffer is all there is
+ * to read.
  */
-#include <dirent.h>
+#define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
+#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "guest_layout.h"
 #include "record.h"
 #include "trace.h"
-
-#define TRACEFS		"/sys/kernel/tracing"
-#define INSTANCES	TRACEFS "/instances"
-#define KPROBE_EVENTS	TRACEFS "/kprobe_events"
-#define INSTANCE_PREFIX	"hx-"
-#define GROUP_PREFIX	"hx_"
+#include "trace_ring.h"
+#include "tracefs.h"
 
 #define MAX_CALLS	4096	/* of the page-table API, in one step */
 
@@ -31,22 +24,35 @@
 #define RELAX_ARGS	"ipa=%x1:x64 prot=%x2:x64"
 #define RETURN		"ret=$retval:s32"
 
-/* The pkvm_ variants stand in for the others in protected mode, from 7.0 on. */
-static const struct {
-	char kind;
+enum kind { FAULT, MAP, MAP_RETURN, RELAX, RELAX_RETURN };
+
+/* In protected mode, kernels from 7.0 on call the pkvm_ functions instead. */
+static const struct probe {
+	enum kind kind;
+	char type;
 	const char *event;
 	const char *symbol;
 	const char *args;
 	bool needed;
 } probes[] = {
-	{ 'p', "map", "kvm_pgtable_stage2_map", MAP_ARGS, true },
-	{ 'r', "map_ret", "kvm_pgtable_stage2_map", RETURN, true },
-	{ 'p', "relax", "kvm_pgtable_stage2_relax_perms", RELAX_ARGS, true },
-	{ 'r', "relax_ret", "kvm_pgtable_stage2_relax_perms", RETURN, true },
-	{ 'p', "pkvm_map", "pkvm_pgtable_stage2_map", MAP_ARGS, false },
-	{ 'r', "pkvm_map_ret", "pkvm_pgtable_stage2_map", RETURN, false },
-	{ 'p', "pkvm_relax", "pkvm_pgtable_stage2_relax_perms", RELAX_ARGS, false },
-	{ 'r', "pkvm_relax_ret", "pkvm_pgtable_stage2_relax_perms", RETURN, false },
+	{ MAP, 'p', "map", "kvm_pgtable_stage2_map", MAP_ARGS, true },
+	{ MAP_RETURN, 'r', "map_ret", "kvm_pgtable_stage2_map", RETURN, true },
+	{ RELAX, 'p', "relax", "kvm_pgtable_stage2_relax_perms", RELAX_ARGS, true },
+	{ RELAX_RETURN, 'r', "relax_ret", "kvm_pgtable_stage2_relax_perms", RETURN, true },
+	{ MAP, 'p', "pkvm_map", "pkvm_pgtable_stage2_map", MAP_ARGS, false },
+	{ MAP_RETURN, 'r', "pkvm_map_ret", "pkvm_pgtable_stage2_map", RETURN, false },
+	{ RELAX, 'p', "pkvm_relax", "pkvm_pgtable_stage2_relax_perms", RELAX_ARGS, false },
+	{ RELAX_RETURN, 'r', "pkvm_relax_ret", "pkvm_pgtable_stage2_relax_perms", RETURN, false },
+};
+
+/* A kind of event as it lies in the buffer; fields that it lacks have no size. */
+struct layout {
+	enum kind kind;
+	u32 id;
+	struct trace_field ipa;
+	struct trace_field size;
+	struct trace_field prot;
+	struct trace_field ret;
 };
 
 struct call {
@@ -55,149 +61,98 @@ struct call {
 	u64 ipa;
 	u64 size;
 	u64 prot;
-	int ret;
+	s32 ret;
 };
 
-static char instance[64];
-static char group[32];
-static bool instance_made;
-static bool probe_made[ARRAY_SIZE(probes)];
-static int pipe_fd = -1;
+static struct layout layouts[1 + ARRAY_SIZE(probes)];
+static size_t layout_count;
+static struct trace_field type_field, pid_field;
 static bool have_faults, have_maps;
+static u32 own_pid;
 
 /* What happened since the last step. */
 static u64 faults;
 static struct call calls[MAX_CALLS];
 static size_t call_count;
+static u64 own_calls;		/* for the runtime's own pages; not part of a step */
 static bool lost;
 
-/* --- files of tracefs ---------------------------------------------------------- */
+/* --- set-up ---------------------------------------------------------------------- */
 
-static int write_at(const char *path, int flags, const char *text)
+/* Learns the layout of an event, named as below events/, and turns it on. */
+static int enable_event(enum kind kind, const char *event)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC | flags);
-	int ret = 0;
+	struct layout *layout = &layouts[layout_count];
+	char path[192], file[96];
+	int id;
 
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
-static int write_instance(const char *file, const char *text)
-{
-	char path[160];
-
-	snprintf(path, sizeof(path), "%s/%s", instance, file);
-	return write_at(path, O_TRUNC, text);
-}
-
-static void remove_probe(const char *group_name, const char *event)
-{
-	char text[96];
-
-	snprintf(text, sizeof(text), "-:%s/%s", group_name, event);
-	write_at(KPROBE_EVENTS, O_APPEND, text);
-}
-
-/* --- what a killed selftest left behind ------------------------------------------ */
-
-static bool is_dead(const char *pid)
-{
-	return kill(atoi(pid), 0) && errno == ESRCH;
-}
-
-static void sweep_instances(void)
-{
-	size_t length = strlen(INSTANCE_PREFIX);
-	char path[sizeof(INSTANCES) + 256];
-	struct dirent *entry;
-	DIR *directory = opendir(INSTANCES);
-
-	if (!directory)
-		return;
-	while ((entry = readdir(directory))) {
-		if (strncmp(entry->d_name, INSTANCE_PREFIX, length) ||
-		    !is_dead(entry->d_name + length))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", INSTANCES, entry->d_name);
-		rmdir(path);
-	}
-	closedir(directory);
-}
-
-static void sweep_probes(void)
-{
-	char line[512], name[64], event[64];
-	FILE *file = fopen(KPROBE_EVENTS, "re");
-
-	if (!file)
-		return;
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "%*[^:]:" GROUP_PREFIX "%40[0-9]/%63s", name, event) == 2 &&
-		    is_dead(name)) {
-			char full[80];
-
-			snprintf(full, sizeof(full), GROUP_PREFIX "%s", name);
-			remove_probe(full, event);
-		}
-	fclose(file);
-}
-
-/* --- set-up and removal ------------------------------------------------------------ */
-
-static int start_instance(void)
-{
-	char pid[16];
-
-	snprintf(instance, sizeof(instance), INSTANCES "/" INSTANCE_PREFIX "%d", getpid());
-	snprintf(group, sizeof(group), GROUP_PREFIX "%d", getpid());
-	instance_made = true;
-	if (mkdir(instance, 0700)) {
-		instance_made = false;
-		return -errno;
-	}
-	/* This process and its children; the reader looks at the pid once more. */
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	write_instance("set_event_pid", pid);
-	write_instance("options/event-fork", "1");
-	return 0;
+	snprintf(path, sizeof(path), "%s/events/%s/id", tracefs_instance(), event);
+	id = trace_event_id(path);
+	if (id < 0)
+		return id;
+	snprintf(path, sizeof(path), "%s/events/%s/format", tracefs_instance(), event);
+	memset(layout, 0, sizeof(*layout));
+	layout->kind = kind;
+	layout->id = id;
+	if (trace_field_find(path, "common_type", &type_field) ||
+	    trace_field_find(path, "common_pid", &pid_field))
+		return -ENOENT;
+	/* What it has of these; which it must have is told by its kind. */
+	trace_field_find(path, "ipa", &layout->ipa);
+	trace_field_find(path, "size", &layout->size);
+	trace_field_find(path, "prot", &layout->prot);
+	trace_field_find(path, "ret", &layout->ret);
+	if (!(kind == MAP_RETURN || kind == RELAX_RETURN ? layout->ret : layout->ipa).size)
+		return -ENOENT;
+	layout_count++;
+	snprintf(file, sizeof(file), "events/%s/enable", event);
+	return tracefs_write(file, "1");
 }
 
 static int start_faults(void)
 {
 	char filter[64];
 
-	/* Keeps the doorbell out of the buffer; the reader looks once more. */
+	/* Keeps the doorbell out of the buffer; the reader looks at the IPA again. */
 	snprintf(filter, sizeof(filter), "ipa < %#x || ipa >= %#x", RESERVED_START, RESERVED_END);
-	write_instance("events/kvm/kvm_guest_fault/filter", filter);
-	return write_instance("events/kvm/kvm_guest_fault/enable", "1");
+	tracefs_write("events/kvm/kvm_guest_fault/filter", filter);
+	return enable_event(FAULT, "kvm/kvm_guest_fault");
 }
 
-/* Returns the probe that could not be made, or NULL. */
-static const char *start_maps(int *ret)
+/* Returns 0 or -errno with the symbol that cannot be probed. */
+static int start_maps(const char **symbol)
 {
-	char text[160];
-	size_t i;
+	const struct probe *probe;
+	char event[64];
+	int ret;
 
-	for (i = 0; i < ARRAY_SIZE(probes); i++) {
-		snprintf(text, sizeof(text), "%c:%s/%s %s %s", probes[i].kind, group,
-			 probes[i].event, probes[i].symbol, probes[i].args);
-		probe_made[i] = true;
-		*ret = write_at(KPROBE_EVENTS, O_APPEND, text);
-		if (*ret)
-			probe_made[i] = false;
-		if (*ret && probes[i].needed)
-			return probes[i].symbol;
+	for (probe = probes; probe < probes + ARRAY_SIZE(probes); probe++) {
+		*symbol = probe->symbol;
+		ret = tracefs_add_probe(probe->type, probe->event, probe->symbol, probe->args);
+		if (!ret) {
+			snprintf(event, sizeof(event), "%s/%s", tracefs_group(), probe->event);
+			ret = enable_event(probe->kind, event);
+		}
+		if (ret && probe->needed)
+			return ret;
 	}
-	snprintf(text, sizeof(text), "events/%s/enable", group);
-	*ret = write_instance(text, "1");
-	return *ret ? "enable" : NULL;
+	return 0;
 }
 
-static bool nothing(missing_fn missing, const char *what, int ret)
+/* Stays on the CPU that it runs on; its number, or -errno. */
+static int stay_on_cpu(void)
+{
+	int cpu = sched_getcpu();
+	cpu_set_t set;
+
+	if (cpu < 0)
+		return -errno;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set) ? -errno : cpu;
+}
+
+static bool none(missing_fn missing, const char *what, int ret)
 {
 	char reason[160];
 
@@ -211,23 +166,19 @@ static bool nothing(missing_fn missing, const char *what, int ret)
 
 bool trace_start(bool wanted, missing_fn missing)
 {
-	const char *symbol;
-	char path[96], reason[160];
-	int ret;
+	const char *what;
+	char reason[160];
+	int cpu, ret;
 
+	cpu = stay_on_cpu();
 	if (!wanted)
-		return nothing(missing, "not asked for (--no-trace)", 0);
-	if (access(INSTANCES, W_OK))
-		return nothing(missing, "no tracefs at " TRACEFS, -errno);
-	sweep_instances();
-	sweep_probes();
-	ret = start_instance();
+		return none(missing, "not asked for (--no-trace)", 0);
+	ret = tracefs_start(&what);
 	if (ret)
-		return nothing(missing, "trace instance", ret);
-	snprintf(path, sizeof(path), "%s/trace_pipe", instance);
-	pipe_fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	if (pipe_fd < 0)
-		return nothing(missing, "trace_pipe", -errno);
+		return none(missing, what, ret);
+	ret = cpu < 0 ? cpu : trace_ring_open(tracefs_instance(), cpu);
+	if (ret)
+		return none(missing, "trace_pipe_raw", ret);
 
 	ret = start_faults();
 	have_faults = !ret;
@@ -235,10 +186,10 @@ bool trace_start(bool wanted, missing_fn missing)
 		snprintf(reason, sizeof(reason), "event kvm_guest_fault: %s", strerror(-ret));
 		missing("faults", reason);
 	}
-	symbol = start_maps(&ret);
-	have_maps = !symbol;
-	if (symbol) {
-		snprintf(reason, sizeof(reason), "kprobe_events: %s: %s", symbol, strerror(-ret));
+	ret = start_maps(&what);
+	have_maps = !ret;
+	if (ret) {
+		snprintf(reason, sizeof(reason), "kprobe on %s: %s", what, strerror(-ret));
 		missing("maps", reason);
 	}
 	return have_faults || have_maps;
@@ -246,136 +197,93 @@ bool trace_start(bool wanted, missing_fn missing)
 
 void trace_stop(void)
 {
-	size_t i;
-
-	if (pipe_fd >= 0)
-		close(pipe_fd);
-	pipe_fd = -1;
-	/* Takes the events out of use, so that the probes can go. */
-	if (instance_made)
-		rmdir(instance);
-	instance_made = false;
-	for (i = 0; i < ARRAY_SIZE(probes); i++) {
-		if (probe_made[i])
-			remove_probe(group, probes[i].event);
-		probe_made[i] = false;
-	}
+	trace_ring_close();
+	tracefs_stop();
 	have_faults = false;
 	have_maps = false;
 }
 
-/* --- reading ------------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------------------ */
 
 static bool reserved(u64 ipa)
 {
 	return ipa >= RESERVED_START && ipa < RESERVED_END;
 }
 
-/* "comm-pid [cpu] flags time: event: ...": is it ours? */
-static bool is_own(const char *line)
+static void call_entered(const struct layout *layout, const char *data, size_t size)
 {
-	const char *bracket = strstr(line, " [");
+	u64 ipa = trace_field_value(data, size, &layout->ipa);
 
-	if (!bracket)
-		return false;
-	while (bracket > line && bracket[-1] == ' ')
-		bracket--;
-	while (bracket > line && bracket[-1] >= '0' && bracket[-1] <= '9')
-		bracket--;
-	return atoi(bracket) == getpid();
-}
-
-static u64 field(const char *line, const char *name)
-{
-	const char *at = strstr(line, name);
-
-	return at ? strtoull(at + strlen(name), NULL, 0) : 0;
-}
-
-static void call_entered(const char *line, bool relax)
-{
-	struct call *call;
-
+	if (reserved(ipa)) {
+		own_calls++;
+		return;
+	}
 	if (call_count == MAX_CALLS) {
 		lost = true;
 		return;
 	}
-	call = &calls[call_count];
-	call->relax = relax;
-	call->returned = false;
-	call->ipa = field(line, " ipa=");
-	call->size = field(line, " size=");
-	call->prot = field(line, " prot=");
-	if (!reserved(call->ipa))
-		call_count++;
+	calls[call_count++] = (struct call){
+		.relax = layout->kind == RELAX,
+		.ipa = ipa,
+		.size = trace_field_value(data, size, &layout->size),
+		.prot = trace_field_value(data, size, &layout->prot),
+	};
 }
 
 /* A return without its entry belongs to a call that was left out. */
-static void call_returned(const char *line, bool relax)
+static void call_returned(const struct layout *layout, const char *data, size_t size)
 {
-	const char *ret = strstr(line, " ret=");
 	struct call *call;
 
-	if (!call_count || !ret)
+	if (!call_count)
 		return;
 	call = &calls[call_count - 1];
-	if (call->returned || call->relax != relax)
+	if (call->returned || call->relax != (layout->kind == RELAX_RETURN))
 		return;
 	call->returned = true;
-	call->ret = strtol(ret + 5, NULL, 10);
+	call->ret = (s32)trace_field_value(data, size, &layout->ret);
 }
 
-static void parse_line(const char *line)
+static void on_event(const char *data, size_t size)
 {
-	if (strstr(line, "[LOST "))
-		lost = true;
-	else if (!is_own(line))
+	u32 type = trace_field_value(data, size, &type_field);
+	const struct layout *layout;
+
+	if (trace_field_value(data, size, &pid_field) != own_pid)
 		return;
-	else if (strstr(line, ": kvm_guest_fault: "))
-		faults += !reserved(field(line, ": ipa "));
-	else if (strstr(line, "map: ("))
-		call_entered(line, false);
-	else if (strstr(line, "map_ret: ("))
-		call_returned(line, false);
-	else if (strstr(line, "relax: ("))
-		call_entered(line, true);
-	else if (strstr(line, "relax_ret: ("))
-		call_returned(line, true);
+	for (layout = layouts; layout < layouts + layout_count; layout++) {
+		if (layout->id != type)
+			continue;
+		if (layout->kind == FAULT)
+			faults += !reserved(trace_field_value(data, size, &layout->ipa));
+		else if (layout->kind == MAP || layout->kind == RELAX)
+			call_entered(layout, data, size);
+		else
+			call_returned(layout, data, size);
+		return;
+	}
 }
 
-/* Reads all there is; a line may come in two pieces. */
 static void collect(void)
 {
-	static char text[1 << 16];
-	static size_t kept;
-	ssize_t n;
-	char *line, *end;
-
-	while (pipe_fd >= 0) {
-		n = read(pipe_fd, text + kept, sizeof(text) - 1 - kept);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return;
-		text[kept + n] = '\0';
-		for (line = text; (end = strchr(line, '\n')); line = end + 1) {
-			*end = '\0';
-			parse_line(line);
-		}
-		kept = text + kept + n - line;
-		memmove(text, line, kept);
-	}
+	own_pid = getpid();
+	if (!trace_ring_read(on_event))
+		lost = true;
 }
 
 static void forget(void)
 {
 	faults = 0;
 	call_count = 0;
+	own_calls = 0;
 }
 
-void trace_discard(void)
+void trace_begin(void)
 {
 	collect();
+	/* Nothing seen of it means nothing would be seen of the steps either. */
+	if (have_maps && !own_calls)
+		scenario_infra("the trace shows nothing of the guest's start");
 	forget();
 }
 
@@ -396,7 +304,7 @@ void trace_record(void)
 
 	collect();
 	if (lost)
-		scenario_infra("trace events were lost: more than the buffer holds");
+		scenario_infra("trace events were lost: there are more than the buffers hold");
 	if (have_faults)
 		step_u64("faults", faults);
 	if (have_maps) {

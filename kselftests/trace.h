@@ -17,8 +17,8 @@ bool trace_start(bool wanted, missing_fn missing);
 /* Removes it, and the probes; system calls only. */
 void trace_stop(void);
 
-/* Forgets what happened so far. */
-void trace_discard(void);
+/* Forgets what happened while the VM was made, once it was seen to be traced. */
+void trace_begin(void);
 
 /* Adds what happened since the last step to the record, as faults and maps. */
 void trace_record(void);

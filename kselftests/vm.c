@@ -194,6 +194,6 @@ struct vm *vm_create(struct vm_config config)
 		vcpu_create(vm, i, run_size);
 	/* What one vCPU touched is mapped for all. */
 	vcpu_warm(vm, 0);
-	trace_discard();
+	trace_begin();
 	return vm;
 }

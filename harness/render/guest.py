@@ -105,11 +105,9 @@ def _dirty_clear(op: sc.DirtyClear) -> Arguments:
         count = "UINT32_MAX"
     else:
         count = number(op.num_pages, "num_pages")
-    if op.pages is None:
-        pages = ("ALL_PAGES",)
-    else:
-        pages = tuple(number(page, "page") for page in op.pages)
-        pages = _page_list(pages)
+    pages: Arguments = ("ALL_PAGES",)
+    if op.pages is not None:
+        pages = _page_list(tuple(number(page, "page") for page in op.pages))
     return str(op.slot), number(op.first_page, "first_page"), count, *pages
 
 

@@ -55,7 +55,7 @@ def _wrapped(call: Call) -> list[str]:
     for index, argument in enumerate(call.arguments):
         last = index == len(call.arguments) - 1
         piece = argument + (");" if last else ",")
-        space = "" if line.endswith("(") or line.endswith("\t") else " "
+        space = "" if line.endswith(("(", "\t")) else " "
         if columns(line + space + piece) > WIDTH and not line.endswith("("):
             lines.append(line)
             line, space = "\t\t", ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from harness.vocabulary import BuildError
 
@@ -34,7 +35,7 @@ def _problem(elf: ELFFile, scenarios: int) -> str:
     if any(segment["p_type"] == "PT_INTERP" for segment in elf.iter_segments()):
         return "is not static: it names a dynamic loader"
     table = elf.get_section_by_name(".symtab")
-    if table is None or not table.get_symbol_by_name("main"):
+    if not isinstance(table, SymbolTableSection) or not table.get_symbol_by_name("main"):
         return "has no main()"
     symbols = table.get_symbol_by_name("scenarios") or []
     found = sum(symbol["st_size"] for symbol in symbols) // _SCENARIO_BYTES
