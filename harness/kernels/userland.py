@@ -12,14 +12,14 @@ import datetime
 import io
 import posixpath
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from msgspec import Struct
 
-from harness.kernels.archive import Archive
+from harness.kernels.archive import Archive, Package
 from harness.kernels.hostapt import host_mirrors
 from harness.kernels.packages import PackageTree, open_packages
 from harness.kernels.store import Blob, Store
@@ -113,52 +113,59 @@ def _fetch(store: Store, progress: Callable[[str], None]) -> Userland:
         stack.callback(archive.tidy)
         progress(f"reading the index of {SUITE}")
         archive.update()
-        names: list[str] = []
-        debs: list[Blob] = []
-        for program, (package, path) in PROGRAMS.items():
-            queue = deque([package])
-            while queue:
-                name = queue.popleft()
-                if name in names:
-                    continue
-                [entry] = archive.packages([name]) or [None]
-                if entry is None:
-                    continue  # a virtual package: its real ones are no libraries
-                progress(f"fetching {name} for the initramfs")
-                names.append(name)
-                debs.append(archive.download(entry))
-                queue.extend(entry.depends)
-                if not _unmet(store, debs, path):
+        tree = stack.enter_context(PackageTree())
+        fetched: dict[str, Blob] = {}
+        for package, path in PROGRAMS.values():
+            for entry in _outward(archive, package):
+                if entry.name not in fetched:
+                    progress(f"fetching {entry.name} for the initramfs")
+                    fetched[entry.name] = archive.download(entry)
+                    tree.add_package(store.path(fetched[entry.name]))
+                unmet = _unmet(tree, path)
+                if not unmet:
                     break
             else:
                 raise InfraError(
-                    f"initramfs: {program} needs libraries that {SUITE} does not give; "
-                    "try again with a refreshed index"
+                    f"initramfs: {path} needs {', '.join(sorted(unmet))}, which no package of "
+                    f"{SUITE} that {package} depends on gives; report this"
                 )
     return Userland(
         suite=SUITE,
-        packages=tuple(names),
-        debs=tuple(debs),
+        packages=tuple(fetched),
+        debs=tuple(fetched.values()),
         resolved=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
 
-def _unmet(store: Store, debs: Iterable[Blob], program: str) -> set[str]:
-    """Sonames that the program in these packages, or a library of it, still lacks."""
-    with open_packages([store.path(deb) for deb in debs]) as tree:
-        seen: set[str] = set()
-        unmet: set[str] = set()
-        queue = list(needed(_read(tree, program)))
-        while queue:
-            soname = queue.pop()
-            if soname in seen:
-                continue
-            seen.add(soname)
-            source = _library(tree, soname)
-            if source is None:
-                unmet.add(soname)
-            else:
-                queue.extend(needed(tree.read(source)))
+def _outward(archive: Archive, package: str) -> Iterator[Package]:
+    """A package, what it depends on, what that depends on, …; each once, nearest first.
+
+    A name without an entry is a virtual package: no library is one.
+    """
+    seen = {package}
+    queue = deque([package])
+    while queue:
+        for entry in archive.packages([queue.popleft()]):
+            yield entry
+            queue.extend(name for name in entry.depends if name not in seen)
+            seen.update(entry.depends)
+
+
+def _unmet(tree: PackageTree, program: str) -> set[str]:
+    """Sonames that a program, or a library of it, asks for and the tree does not have."""
+    seen: set[str] = set()
+    unmet: set[str] = set()
+    queue = list(needed(_read(tree, program)))
+    while queue:
+        soname = queue.pop()
+        if soname in seen:
+            continue
+        seen.add(soname)
+        source = _library(tree, soname)
+        if source is None:
+            unmet.add(soname)
+        else:
+            queue.extend(needed(tree.read(source)))
     return unmet
 
 

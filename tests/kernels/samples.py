@@ -30,27 +30,36 @@ def compressed(data: bytes, compression: str) -> bytes:
 
 
 def elf(sections: Mapping[str, bytes]) -> bytes:
-    """A 64-bit little-endian AArch64 relocatable ELF file with these sections."""
+    """A 64-bit little-endian AArch64 ELF file with these sections.
+
+    ``.dynamic`` is linked to the section after it, which holds its strings.
+    """
     names = b"\0"
-    entries = []
     body = b""
-    offset = 64
-    for name, data in [*sections.items(), (".shstrtab", b"")]:
-        index, names = len(names), names + name.encode() + b"\0"
-        entries.append((index, data, name))
     headers = bytes(64)
-    for index, data, name in entries:
+    for number, (name, data) in enumerate([*sections.items(), (".shstrtab", b"")], 1):
+        index, names = len(names), names + name.encode() + b"\0"
         content = names if name == ".shstrtab" else data
-        kind = 3 if name == ".shstrtab" else 1
-        at = offset + len(body)
-        headers += struct.pack("<IIQQQQIIQQ", index, kind, 0, 0, at, len(content), 0, 0, 1, 0)
+        kind = {".shstrtab": 3, ".dynstr": 3, ".dynamic": 6}.get(name, 1)
+        link, entry = (number + 1, 16) if name == ".dynamic" else (0, 0)
+        place = (64 + len(body), len(content))
+        headers += struct.pack("<IIQQQQIIQQ", index, kind, 0, 0, *place, link, 0, 1, entry)
         body += content
-    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
-    count = len(entries) + 1
-    header = ident + struct.pack(
-        "<HHIQQQIHHHHHH", 1, 183, 1, 0, 0, offset + len(body), 0, 64, 0, 0, 64, count, count - 1
-    )
+    count = len(sections) + 2
+    header = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header += struct.pack("<HHIQQQ", 1, 183, 1, 0, 0, 64 + len(body))
+    header += struct.pack("<IHHHHHH", 0, 64, 0, 0, 64, count, count - 1)
     return header + body + headers
+
+
+def program(*needed: str) -> bytes:
+    """An ELF file that asks for these libraries."""
+    strings = b"\0"
+    tags = b""
+    for name in needed:
+        tags += struct.pack("<QQ", 1, len(strings))
+        strings += name.encode() + b"\0"
+    return elf({".dynamic": tags + bytes(16), ".dynstr": strings})
 
 
 def module(name: str, *depends: str) -> bytes:

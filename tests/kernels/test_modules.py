@@ -30,7 +30,7 @@ def tree_of(files: Mapping[str, bytes | str]) -> PackageTree:
                 archive.addfile(info, io.BytesIO(content))
     spool.seek(0)
     tree = PackageTree()
-    tree.add(tarfile.open(fileobj=spool))  # noqa: SIM115 - the tree reads from it later
+    tree.add_archive(spool)
     return tree
 
 
