@@ -143,8 +143,23 @@ def _sparse(value: Any) -> Any:
 
 def _documents(text: str, name: str) -> Iterator[_Node]:
     if text.lstrip()[:1] in ("{", "["):
-        yield from _json_documents(text, name)
-        return
+        try:
+            data = json.loads(text, object_pairs_hook=_unique_pairs)
+        except json.JSONDecodeError as error:
+            # Flow style YAML begins like JSON too; a file that says it is JSON does not.
+            if name.endswith(".json"):
+                raise ScenarioError(
+                    f"{name}:{error.lineno}: not JSON: {error.msg}; mend the syntax there"
+                ) from None
+        except _DuplicateKeyError as error:
+            raise ScenarioError(
+                f"{name}: key '{error}' stands twice in one object; drop one"
+            ) from None
+        except RecursionError:
+            raise ScenarioError(f"{name}: nested too deep to be a scenario; flatten it") from None
+        else:
+            yield from _flatten(data, name, 0)
+            return
     try:
         for root in yaml.compose_all(text, Loader=_LOADER):
             if root is None or (isinstance(root, yaml.ScalarNode) and root.value == ""):
@@ -158,20 +173,6 @@ def _documents(text: str, name: str) -> Iterator[_Node]:
         raise ScenarioError(f"{name}{line}: not YAML: {problem}; mend the syntax there") from None
     except RecursionError:
         raise ScenarioError(f"{name}: nested too deep to be a scenario; flatten it") from None
-
-
-def _json_documents(text: str, name: str) -> Iterator[_Node]:
-    try:
-        data = json.loads(text, object_pairs_hook=_unique_pairs)
-    except json.JSONDecodeError as error:
-        raise ScenarioError(
-            f"{name}:{error.lineno}: not JSON: {error.msg}; mend the syntax there"
-        ) from None
-    except _DuplicateKeyError as error:
-        raise ScenarioError(f"{name}: key '{error}' stands twice in one object; drop one") from None
-    except RecursionError:
-        raise ScenarioError(f"{name}: nested too deep to be a scenario; flatten it") from None
-    yield from _flatten(data, name, 0)
 
 
 class _DuplicateKeyError(ValueError):

@@ -11,7 +11,14 @@ import click
 from harness.campaign import Workload
 from harness.cli.console import print_lines
 from harness.cli.execution import Request, execute
-from harness.cli.options import env_option, json_option, load_files, print_json, profile_option
+from harness.cli.options import (
+    check_predictable,
+    env_option,
+    json_option,
+    load_files,
+    print_json,
+    profile_option,
+)
 from harness.cli.plans import machine_options, plans_from
 from harness.report import diff_lines, finding_json
 from harness.store import Store, default_root
@@ -47,6 +54,7 @@ def command(
     """
     if what and all(Path(name).exists() or name == "-" for name in what):
         scenarios = load_files(what)
+        check_predictable(scenarios)
         request = Request(
             workload=Workload(scenarios),
             suites=tuple(scenario.suite for scenario in scenarios),

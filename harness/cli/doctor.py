@@ -17,7 +17,7 @@ from msgspec import Struct
 from harness import kernels as kernel_room
 from harness.cli.console import print_lines
 from harness.cli.options import json_option, print_json
-from harness.targets.qemu_config import why_no_nested_kvm
+from harness.targets import why_no_nested_kvm
 from harness.vocabulary import HarnessError
 
 

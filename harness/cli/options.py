@@ -11,8 +11,11 @@ from typing import Any
 import click
 
 from harness.vocabulary import UsageError
+from reference_model import predict
+from reference_model.guest_machine import UnpredictableError
 from reference_model.language import load_text
-from reference_model.profiles import Environment, SemanticsProfile, profile_named
+from reference_model.outcome import Prediction
+from reference_model.profiles import PROFILES, Environment, SemanticsProfile, profile_named
 from reference_model.scenario import Scenario
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -70,6 +73,20 @@ def _read(file: Path) -> str:
         ) from None
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}; check the path") from None
+
+
+def check_predictable(scenarios: Sequence[Scenario]) -> None:
+    """Refuse what no kernel defines before anything boots; UsageError names the step."""
+    for scenario in scenarios:
+        predict_one(scenario, PROFILES["v6.12"], Environment())
+
+
+def predict_one(scenario: Scenario, chosen: SemanticsProfile, env: Environment) -> Prediction:
+    """The prediction; a step that nothing defines is a UsageError that names it."""
+    try:
+        return predict(scenario, chosen, env)
+    except UnpredictableError as error:
+        raise UsageError(f"scenario '{scenario.id}': step {error.step}: {error}") from None
 
 
 def environment(items: Sequence[str], base: dict[str, str] | None = None) -> Environment:

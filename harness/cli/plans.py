@@ -103,7 +103,7 @@ def _options(machine: dict[str, Any]) -> tuple[str, ...]:
 def _booter(spec: str, config: QemuConfig) -> Callable[[], Target]:
     def open_target() -> Target:
         image = kernel_room.resolve(spec, progress=lambda text: click.echo(text, err=True))
-        return target_room.QemuTarget(image, config, name=_name(spec, config))
+        return target_room.open_qemu(image, config, name=_name(spec, config))
 
     return open_target
 

@@ -11,16 +11,15 @@ from harness.cli.options import (
     environment,
     json_option,
     load_files,
+    predict_one,
     print_json,
     profile,
     profile_option,
 )
 from harness.vocabulary import UsageError
-from reference_model import predict
 from reference_model.describe import describe, value_text
-from reference_model.guest_machine import UnpredictableError
 from reference_model.outcome import CHANNELS, Prediction, to_json
-from reference_model.profiles import Environment, SemanticsProfile
+from reference_model.profiles import Environment
 from reference_model.scenario import PgtableScenario, Scenario
 
 
@@ -58,14 +57,6 @@ def env_for(scenario: Scenario, items: tuple[str, ...]) -> Environment:
         if scenario.ipa_bits > 48:
             base |= {"ipa_limit": "52", "lpa2": "on"}
     return environment(items, base)
-
-
-def predict_one(scenario: Scenario, chosen: SemanticsProfile, env: Environment) -> Prediction:
-    """The prediction; a step that nothing defines is a UsageError that names it."""
-    try:
-        return predict(scenario, chosen, env)
-    except UnpredictableError as error:
-        raise UsageError(f"scenario '{scenario.id}': step {error.step}: {error}") from None
 
 
 def _print(scenario: Scenario, prediction: Prediction) -> None:

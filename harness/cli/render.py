@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import env_option, load_files, profile, profile_option
-from harness.cli.predict import env_for, predict_one
+from harness.cli.options import env_option, load_files, predict_one, profile, profile_option
+from harness.cli.predict import env_for
 from harness.render import render_one
 from harness.vocabulary import UsageError
 

@@ -10,6 +10,7 @@ import click
 from harness.campaign import Generated, Workload
 from harness.cli.execution import Request, execute
 from harness.cli.options import (
+    check_predictable,
     env_option,
     json_option,
     load_files,
@@ -76,6 +77,7 @@ def command(
             "nothing to run: give scenario files, or --suite (e.g. --suite guest --count 50)"
         )
     generated = Generated(suite=suite, count=count, seed=seed) if suite is not None else None
+    check_predictable(scenarios)
     plans = plans_from(kernels, targets, machine)
     request = Request(
         workload=Workload(scenarios, generated=generated),
