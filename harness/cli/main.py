@@ -66,8 +66,8 @@ def cli(debug: bool) -> None:
     del debug
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Entry point: run the command, end with the exit status of the contract."""
+def run(argv: list[str] | None = None) -> None:
+    """Run the command and end with the exit status of the contract."""
     args = sys.argv[1:] if argv is None else argv
     debug = "--debug" in args
     args = [arg for arg in args if arg != "--debug"]
