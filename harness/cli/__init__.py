@@ -11,7 +11,7 @@ __all__ = ["main"]
 def main(argv: list[str] | None = None) -> None:
     """Entry point. Interrupted while its modules still load, it ends as quietly as later."""
     try:
-        from harness.cli.main import run  # noqa: PLC0415
+        from harness.cli.root import run  # noqa: PLC0415
     except KeyboardInterrupt:
         sys.stderr.write("harness: interrupted\n")
         sys.exit(130)

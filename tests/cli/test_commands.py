@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.main import _COMMANDS
+from harness.cli.root import _COMMANDS
 from tests.reference_model.test_language import GUEST, PGTABLE
 
 
