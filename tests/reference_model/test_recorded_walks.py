@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -18,33 +19,40 @@ from reference_model.scenario import PgtableScenario
 from reference_model.stage2_machine import predict_pgtable
 
 LINES = (Path(__file__).parent / "data" / "stage2_walkers.jsonl").read_text().splitlines()
-RECORDS = [json.loads(line) for line in LINES]
+EVERY = range(len(LINES))
 
 
-def _parts(
-    record: dict[str, Any],
-) -> tuple[PgtableScenario, Environment, list[Observation]]:
-    [scenario] = load_text(json.dumps(record["scenario"]), "recorded")
+class Record(NamedTuple):
+    profile: str
+    env: Environment
+    scenario: PgtableScenario
+    observed: list[Observation]
+
+
+@cache
+def record(number: int) -> Record:
+    line = json.loads(LINES[number])
+    [scenario] = load_text(json.dumps(line["scenario"]), "recorded")
     assert isinstance(scenario, PgtableScenario)
-    observed = msgspec.convert(record["observed"], list[Observation])
-    return scenario, Environment.parse(record["env"].items()), observed
+    observed = msgspec.convert(line["observed"], list[Observation])
+    return Record(line["profile"], Environment.parse(line["env"].items()), scenario, observed)
 
 
 def test_every_profile_is_recorded() -> None:
-    assert {record["profile"] for record in RECORDS} == set(PROFILES)
+    assert {record(number).profile for number in EVERY} == set(PROFILES)
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["scenario"]["id"])
-def test_the_model_predicts_what_the_kernel_did(record: dict[str, Any]) -> None:
-    scenario, env, observed = _parts(record)
-    prediction = predict_pgtable(scenario, PROFILES[record["profile"]], env)
+@pytest.mark.parametrize("number", EVERY, ids=lambda number: record(number).scenario.id)
+def test_the_model_predicts_what_the_kernel_did(number: int) -> None:
+    profile, env, scenario, observed = record(number)
+    prediction = predict_pgtable(scenario, PROFILES[profile], env)
     assert prediction.skip == ""
     assert [step.allowed for step in prediction.steps] == [(seen,) for seen in observed]
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["scenario"]["id"])
-def test_no_kernel_breaks_an_invariant(record: dict[str, Any]) -> None:
-    scenario, env, observed = _parts(record)
+@pytest.mark.parametrize("number", EVERY, ids=lambda number: record(number).scenario.id)
+def test_no_kernel_breaks_an_invariant(number: int) -> None:
+    _, env, scenario, observed = record(number)
     assert [str(found) for found in violations(scenario, observed, env)] == []
 
 
@@ -52,10 +60,10 @@ def test_no_kernel_breaks_an_invariant(record: dict[str, Any]) -> None:
 def test_a_foreign_profile_is_found_out(profile: SemanticsProfile) -> None:
     """Return values and leaves alone tell each kernel from the others."""
     missed = 0
-    for record in RECORDS:
-        if record["profile"] == profile.name:
+    for number in EVERY:
+        name, env, scenario, observed = record(number)
+        if name == profile.name:
             continue
-        scenario, env, observed = _parts(record)
         steps = predict_pgtable(scenario, profile, env).steps
         missed += any(
             (step.allowed[0].ret, step.allowed[0].leaves) != (seen.ret, seen.leaves)
