@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from harness.kernels.command import Finished, complaint_of, run
-from harness.kernels.hostapt import Mirror, stanzas
+from harness.kernels.hostapt import KEYRING_VARIABLE, Mirror, stanzas
 from harness.kernels.store import Blob, Store, write_whole
 from harness.vocabulary import InfraError, NetworkError, UsageError
 
@@ -180,7 +180,7 @@ class Archive:
         if "NO_PUBKEY" in complaint or "not signed" in complaint or "invalid sign" in complaint:
             return InfraError(
                 f"suite {self.suite}: its signature cannot be verified ({line}); "
-                "install a newer debian-archive-keyring"
+                f"install a newer debian-archive-keyring, or set {KEYRING_VARIABLE} to its keyring"
             )
         if _NOT_THERE.search(complaint) or "does not have a Release file" in complaint:
             return NoSuiteError(f"suite {self.suite}: the mirror has no such suite; check its name")

@@ -16,12 +16,12 @@ from msgspec import Struct
 from harness.vocabulary import InfraError, ToolMissingError
 
 _INSTALL = {
-    "apt-get": "sudo apt-get install apt (on a machine that is no Debian: use image:FILE)",
-    "apt-cache": "sudo apt-get install apt (on a machine that is no Debian: use image:FILE)",
-    "apt-config": "sudo apt-get install apt (on a machine that is no Debian: use image:FILE)",
-    "dpkg": "sudo apt-get install dpkg",
-    "dpkg-deb": "sudo apt-get install dpkg",
-    "zstd": "sudo apt-get install zstd",
+    "apt-get": "sudo apt-get install apt (Fedora: sudo dnf install apt)",
+    "apt-cache": "sudo apt-get install apt (Fedora: sudo dnf install apt)",
+    "apt-config": "sudo apt-get install apt (Fedora: sudo dnf install apt)",
+    "dpkg": "sudo apt-get install dpkg (Fedora: sudo dnf install dpkg)",
+    "dpkg-deb": "sudo apt-get install dpkg (Fedora: sudo dnf install dpkg)",
+    "zstd": "sudo apt-get install zstd (Fedora: sudo dnf install zstd)",
 }
 
 

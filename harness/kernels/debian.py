@@ -120,7 +120,11 @@ def _candidates(spec: KernelSpec, archives: Sequence[Archive]) -> Sequence[Candi
         wanted = [c for c in everything if generation_of(c.version) <= generation]
     if not wanted:
         raise UsageError(_nothing(spec, everything, archives))
-    return sorted(wanted, key=lambda c: _version_key(c.version), reverse=True)
+    return _newest_first(wanted)
+
+
+def _newest_first(candidates: Iterable[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda c: _version_key(c.version), reverse=True)
 
 
 def _first_there(
@@ -225,11 +229,12 @@ _version_key = functools.cmp_to_key(compare_versions)
 
 def _nothing(spec: KernelSpec, everything: Sequence[Candidate], archives: Sequence[Archive]) -> str:
     if everything:
-        some = ", ".join(sorted(c.release for c in everything)[:6])
+        some = ", ".join(c.release for c in _newest_first(everything)[:6])
         return f"kernel {spec}: {spec.suite} has no release {spec.release}; it lists {some}"
     pattern = re.compile(rf"linux-image-(?!{_ABI}-)(?P<flavour>[a-z0-9-]+)")
     matches = (pattern.fullmatch(name) for a in archives for name in a.names("linux-image-"))
-    flavours = sorted({match["flavour"] for match in matches if match})
+    names = {match["flavour"] for match in matches if match}
+    flavours = sorted(name for name in names if not name.endswith(("-dbg", "-template")))
     return (
         f"kernel {spec}: {spec.suite} has no flavour {spec.flavour}; "
         f"it has {', '.join(flavours) or 'no arm64 kernel at all'}"

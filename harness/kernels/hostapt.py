@@ -70,11 +70,17 @@ def host_mirrors(environ: Mapping[str, str] = os.environ) -> Mirrors:
     """
     named = environ.get(MIRROR_VARIABLE, "")
     if named:
-        key = environ.get(KEYRING_VARIABLE, "")
+        key = environ.get(KEYRING_VARIABLE, "") or _installed_keyring()
         main = Mirror(uri=named.rstrip("/"), signed_by=key)
         security = environ.get(SECURITY_VARIABLE, "").rstrip("/")
         return _with_security(main, Mirror(uri=security, signed_by=key) if security else None)
     return choose_mirrors(read_sources(_configuration_files()))
+
+
+def _installed_keyring() -> str:
+    """Where the package debian-archive-keyring puts it; "" (apt's global keys) if not there."""
+    path = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+    return str(path) if path.is_file() else ""
 
 
 def choose_mirrors(sources: Iterable[Source]) -> Mirrors:
