@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from reference_model.outcome import Observation
+from reference_model.outcome import LeafRun, Observation
 from reference_model.pgtable import Leaf, Link
 from reference_model.profiles import PROFILES, Environment
 from reference_model.scenario import (
@@ -224,7 +224,7 @@ def test_a_range_crosses_pages_of_the_root(profile: str) -> None:
 def test_a_range_that_leaves_the_physical_addresses(profile: str) -> None:
     last = (1 << 48) - PAGE
     seen = run(profile, page(0, 2), Map(ipa=0, size=2 * PAGE, pa=last, prot="r"))[-1]
-    kept = ((0, PAGE, last, "r", 0, True, "normal", 1),)
+    kept: tuple[LeafRun, ...] = ((0, PAGE, last, "r", 0, True, "normal", 1),)
     if profile in ("v5.10", "v7.2"):
         kept += ((PAGE, PAGE, 0, "r", 0, True, "normal", 1),)
     assert (seen.ret, seen.leaves) == (0, kept)
