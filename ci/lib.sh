@@ -9,6 +9,7 @@ packages=(
 	libc6-dev-arm64-cross       # their C library and the kernel's UAPI headers
 	make                        # kernel module builds
 	mmdebstrap bubblewrap       # private toolchain roots for kernels newer than this machine
+	gnupg                       # signs the small archive of the tests
 	python3-venv                # where python3 is the system's
 )
 
