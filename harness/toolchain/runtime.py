@@ -10,7 +10,7 @@ from harness.toolchain.cache import Cache, digest
 from harness.toolchain.compiler import Compiler, run_compiler
 
 #: Our own code: a warning is an error, in the runtime and in what is rendered.
-CFLAGS = ("-std=gnu11", "-O1", "-g0", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing")
+CFLAGS = ("-std=gnu11", "-g0", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing")
 _MOST_RUNTIMES = 8
 _SOURCES = ("*.c", "*.S", "*.h")
 
@@ -34,7 +34,7 @@ def runtime_object(compiler: Compiler) -> tuple[Path, str]:
     units = [str(path) for path in sources if path.suffix != ".h"]
 
     def build(entry: Path) -> None:
-        flags = [*CFLAGS, "-r", "-nostdlib", "-o", str(entry)]
+        flags = [*CFLAGS, "-O2", "-r", "-nostdlib", "-o", str(entry)]
         run_compiler(compiler.command, [*flags, *units], entry.parent)
 
     return Cache("runtime", _MOST_RUNTIMES).get(key, build), key

@@ -111,13 +111,14 @@ static int run_steps(const struct hx_program *program, struct hx_scan *scan, str
 	u32 i;
 
 	for (i = 0; i < program->nr_ops; i++) {
-		s64 ret = run_op(&program->ops[i], scan->tables);
+		const struct hx_op *op = &program->ops[i];
+		s64 ret = run_op(op, scan->tables);
 		int error;
 
 		if (hx.out_of_memory)
 			return hx_fail(-ENOMEM, "step %u: no table page beyond %u", i,
 				       scan->tables);
-		if (hx_scan_table(scan))
+		if (hx_scan_step(scan, op->ipa, op->size, i == program->nr_ops - 1))
 			return hx_fail(-ENOMEM, "step %u: no memory for all runs", i);
 		error = put_step(out, scan, i, ret);
 		if (error)
@@ -150,14 +151,15 @@ int hx_run_program(const struct hx_program *program, struct hx_run *run)
 	struct hx_scan *scan;
 	int error;
 
-	scan = kmalloc(sizeof(*scan), GFP_KERNEL);
+	scan = kzalloc(sizeof(*scan), GFP_KERNEL);
 	if (!scan)
 		return hx_fail(-ENOMEM, "no memory");
-	hx_scan_init(scan);
 	hx.out_of_memory = false;
 	error = hx_table_create(program->ipa_bits);
 	if (error)
 		hx_fail(error, "the kernel's init of a table of %u bits failed", program->ipa_bits);
+	else if (hx_scan_init(scan))
+		error = hx_fail(-ENOMEM, "no memory");
 	else
 		error = run_steps(program, scan, &out);
 	tear_down();

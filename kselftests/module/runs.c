@@ -12,26 +12,55 @@
 void hx_list_next(struct hx_list *list)
 {
 	swap(list->now, list->before);
+	hx_list_restart(list);
+}
+
+void hx_list_restart(struct hx_list *list)
+{
 	list->now.nr = 0;
+	list->same_head = 0;
+	list->same_tail = 0;
+}
+
+static bool make_room(struct hx_list *list, u32 count)
+{
+	u32 room = max_t(u32, FIRST_ROOM, list->now.room);
+	void *items;
+
+	if (list->now.nr + count <= list->now.room)
+		return true;
+	while (room < list->now.nr + count)
+		room *= 2;
+	if (room > MAX_ROOM)
+		return false;
+	items = kvmalloc_array(room, list->item_size, GFP_KERNEL);
+	if (!items)
+		return false;
+	if (list->now.nr)
+		memcpy(items, list->now.items, list->now.nr * list->item_size);
+	kvfree(list->now.items);
+	list->now.items = items;
+	list->now.room = room;
+	return true;
 }
 
 void *hx_list_add(struct hx_list *list)
 {
-	if (list->now.nr == list->now.room) {
-		u32 room = max_t(u32, FIRST_ROOM, 2 * list->now.room);
-		void *items = NULL;
-
-		if (room <= MAX_ROOM)
-			items = kvmalloc_array(room, list->item_size, GFP_KERNEL);
-		if (!items)
-			return NULL;
-		if (list->now.nr)
-			memcpy(items, list->now.items, list->now.nr * list->item_size);
-		kvfree(list->now.items);
-		list->now.items = items;
-		list->now.room = room;
-	}
+	if (!make_room(list, 1))
+		return NULL;
 	return list->now.items + list->item_size * list->now.nr++;
+}
+
+bool hx_list_copy(struct hx_list *list, u32 first, u32 count)
+{
+	size_t size = list->item_size;
+
+	if (!make_room(list, count))
+		return false;
+	memcpy(list->now.items + size * list->now.nr, list->before.items + size * first,
+	       size * count);
+	list->now.nr += count;
+	return true;
 }
 
 const void *hx_list_delta(const struct hx_list *list, struct hx_delta *delta)
@@ -40,11 +69,11 @@ const void *hx_list_delta(const struct hx_list *list, struct hx_delta *delta)
 	u32 nr = list->now.nr, common = min(nr, list->before.nr);
 	const void *now = list->now.items, *before = list->before.items;
 	const void *now_end = now + size * nr, *before_end = before + size * list->before.nr;
-	u32 head = 0, tail = 0;
+	u32 head = list->same_head, tail = list->same_tail;
 
-	while (head < common && !memcmp(now + size * head, before + size * head, size))
+	while (head + tail < common && !memcmp(now + size * head, before + size * head, size))
 		head++;
-	while (tail < common - head &&
+	while (head + tail < common &&
 	       !memcmp(now_end - size * (tail + 1), before_end - size * (tail + 1), size))
 		tail++;
 	*delta = (struct hx_delta){

@@ -14,12 +14,19 @@ struct hx_list {
 		u32 nr;
 		u32 room;
 	} now, before;
+	/* Known to be as before, so that they need no comparison. */
+	u32 same_head;
+	u32 same_tail;
 };
 
 /* Begins the next step's list: empty; the current one is the one before. */
 void hx_list_next(struct hx_list *list);
+/* Begins the current list anew. */
+void hx_list_restart(struct hx_list *list);
 /* A new record at the end, or NULL: no memory. Earlier pointers are stale. */
 void *hx_list_add(struct hx_list *list);
+/* Appends count records of the step before, from number first on. */
+bool hx_list_copy(struct hx_list *list, u32 first, u32 count);
 /* What of the list is not as in the step before; returns its first record. */
 const void *hx_list_delta(const struct hx_list *list, struct hx_delta *delta);
 void hx_list_free(struct hx_list *list);

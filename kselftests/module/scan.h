@@ -12,13 +12,25 @@ struct hx_scan {
 	struct hx_list annotations;
 	struct hx_bad_table bad[HX_MAX_BAD];
 	u32 nr_bad;
-	u32 tables;
-	bool incomplete;	/* no memory for all runs */
+	u32 tables;		/* below the root */
+
+	/* Of each entry of the root, as it was last read. */
+	struct hx_root_entry {
+		u32 tables;	/* below this entry */
+		bool counted;
+	} *root;
+	u32 root_entries;
+	u32 steps;
 };
 
-void hx_scan_init(struct hx_scan *scan);
-/* Reads the whole table. 0, or -ENOMEM. */
-int hx_scan_table(struct hx_scan *scan);
+/* For the table of hx.pgt. 0, or -ENOMEM. */
+int hx_scan_init(struct hx_scan *scan);
+/*
+ * After a step on [ipa, ipa + size): reads what stands below the root's entries
+ * that the range lies in; everything, where all is set, now and then without
+ * being asked, and where something is wrong. 0, or -ENOMEM.
+ */
+int hx_scan_step(struct hx_scan *scan, u64 ipa, u64 size, bool all);
 void hx_scan_free(struct hx_scan *scan);
 
 #endif /* HX_SCAN_H */
