@@ -94,8 +94,12 @@ class _Batch:
         return ("--start", str(first)) if first else ()
 
     def _play(self, session: Session) -> Iterator[ScenarioRun]:
-        for index, run in session.runs():
+        for ended in session.runs():
             self._greet(session)
+            if ended is None:
+                yield from _only_runs(self._watch.idle())
+                continue
+            index, run = ended
             if index not in self._left:
                 self._runner.notice(f"{run.id} was reported twice; the first report stands")
                 continue

@@ -39,7 +39,10 @@ def repeat(runner: Runner, index: int, victim: ScenarioRun, *, after: Sequence[i
         session = runner.session("--only", ",".join(map(str, window)), "--sync", console=True)
     except TargetError as error:
         return Repeat({index: _noted(victim, f"not repeated: {error}")}, True)
-    for at, run in session.runs():
+    for ended in session.runs():
+        if ended is None:
+            continue
+        at, run = ended
         if run.status is RunStatus.INFRA:
             break  # its record was cut; it has its turn later
         runs[at] = run

@@ -16,7 +16,7 @@ from harness.targets import Command, Target
 from harness.vocabulary import ScenarioRun, TargetError
 
 #: Longest single wait, so that a request to stop is seen soon.
-_SLICE = 0.2
+_SLICE = 0.1
 
 
 class End(enum.Enum):
@@ -70,8 +70,11 @@ class Session:
         #: Kernel log that came in between the records (``console`` only).
         self.log: list[str] = []
 
-    def runs(self) -> Iterator[tuple[int, ScenarioRun]]:
-        """Ended scenarios in order, each once; :attr:`ended` tells the rest."""
+    def runs(self) -> Iterator[tuple[int, ScenarioRun] | None]:
+        """Ended scenarios in order, each once, None when nothing came for a moment.
+
+        :attr:`ended` tells the rest.
+        """
         try:
             command = self._start()
         except TargetError as error:
@@ -91,7 +94,7 @@ class Session:
         self.log = tap.log
         return tap
 
-    def _read(self, command: Command) -> Iterator[tuple[int, ScenarioRun]]:
+    def _read(self, command: Command) -> Iterator[tuple[int, ScenarioRun] | None]:
         progress = 0
         deadline = time.monotonic() + self._silence
         while True:
@@ -106,6 +109,8 @@ class Session:
             if lines is None:
                 self.ended = Ended(End.EXIT, status=command.status)
                 return
+            if not lines:
+                yield None
             for line in lines:
                 yield from self.records.feed(line)
                 if self.records.refusal:

@@ -3,7 +3,7 @@
 
 The log reaches us beside the records and a little later, so a splat that is seen when a scenario
 ends may be its own, that of the one before, or of the one that has just started. A run is let go
-only once the next one ended with nothing in the log; the others are suspects.
+only once the next one ended, or a moment passed, with nothing in the log; the others are suspects.
 """
 
 from __future__ import annotations
@@ -64,6 +64,18 @@ class LogWatch:
         self.suspects.update(added)
         self._latest = _Look(lines, length, added)
         return free
+
+    def idle(self) -> list[IndexedRun]:
+        """Nothing came for a moment, so the log has caught up: the run that may be let go now."""
+        if self._held is None:
+            return []
+        came = self._look(self._target.kernel_log())
+        held, self._held = self._held, None
+        if came:
+            self._accused = True
+            self.suspects[held[0]] = held[1]
+            return []
+        return [held]
 
     def settle(self, *, alive: bool) -> list[IndexedRun]:
         """The session is over: wait for the rest of the log; the run that may be let go now."""

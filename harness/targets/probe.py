@@ -150,6 +150,12 @@ def _split(lines: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
     return keyed, log
 
 
+#: Why kvm_arm_init() and its helpers gave up. (arch/arm64/kvm/{arm,reset}.c)
+_KVM_FAILED = re.compile(
+    r"kvm \[\d+\]: .*(?:disabled from|giving up|not supported|[Cc]annot|[Ff]ailed|[Ee]rror)"
+)
+
+
 def _kvm(keyed: dict[str, list[str]], log: list[str]) -> str:
     state = keyed.get("kvm", ["absent"])[0]
     if state == "usable":
@@ -159,7 +165,7 @@ def _kvm(keyed: dict[str, list[str]], log: list[str]) -> str:
     for line in log:
         if "HYP mode not available" in line:
             return "no /dev/kvm: the kernel was not started at EL2 (HYP mode not available)"
-        if line.startswith("kvm [") and "initialized" not in line and "IPA Size" not in line:
+        if _KVM_FAILED.match(line):
             return f"no /dev/kvm: {line}"
     return "no /dev/kvm: a kernel with CONFIG_KVM, started at EL2, is needed"
 

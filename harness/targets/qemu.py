@@ -22,6 +22,7 @@ from harness.targets.qemu_boot import Guest, boot
 from harness.targets.qemu_config import CONSOLE_DEVICE, QemuConfig, choose_accel, choose_cpu
 from harness.targets.qemu_process import QemuProcess
 from harness.targets.scratch import remove_scratch
+from harness.targets.sysrq import ask_where_it_hangs
 from harness.vocabulary import Image, TargetError, TargetInfo
 
 #: Where programs go in the guest.
@@ -50,6 +51,7 @@ class QemuTarget:
         self._name = name or image.spec
         self._guest = guest or boot(image, config)
         self._console = Console(self._guest.wiring.console)
+        self._old_log: list[str] = []
         self._link: SshLink | None = None
         try:
             self._console.read()
@@ -81,9 +83,10 @@ class QemuTarget:
 
     def kernel_log(self, *, settle: bool = False) -> tuple[str, ...]:
         """New lines of the serial console."""
+        lines, self._old_log = self._old_log, []
         if not self._guest.process.running:
-            return self._console.drain()
-        lines = list(self._console.read())
+            return (*lines, *self._console.drain())
+        lines += self._console.read()
         if settle and self._link is not None:
             lines += self._settle(self._link)
         return tuple(lines)
@@ -103,6 +106,7 @@ class QemuTarget:
         except TargetError as error:
             if process.wait(0.2):
                 return _autopsy(process)
+            self._old_log += ask_where_it_hangs(self._guest.wiring, self._console)
             return Condition(Health.HUNG, f"the guest does not answer: {error}")
         return Condition(Health.ALIVE)
 

@@ -81,7 +81,7 @@ def _boot_in(
 ) -> Guest:
     accel = choose_accel(config)
     cpu = choose_cpu(config, image, accel)
-    wiring = Wiring(port=_free_port(), console=directory / "console.log", qmp=directory / "qmp")
+    wiring = Wiring.below(directory, _free_port())
     wiring.console.unlink(missing_ok=True)
     began = time.monotonic()
     argv = command_line(image, config, wiring, accel=accel, cpu=cpu)

@@ -22,6 +22,10 @@ LARGE_PAGE_CPU = "max,pauth-impdef=on"
 
 #: The kernel's own console; the initramfs writes its readiness line there.
 CONSOLE_DEVICE = "/dev/ttyAMA0"
+#: QEMU's name for the other end of it.
+CONSOLE_CHARDEV = "console"
+#: unix(7): sun_path has 108 bytes with its end. A guest with a longer one does without.
+_MAX_SOCKET_PATH = 107
 
 #: KVM_CHECK_EXTENSION and KVM_CAP_ARM_EL2 (linux/kvm.h, since 6.16): nested virtualisation.
 _KVM_CHECK_EXTENSION = 0xAE03
@@ -46,11 +50,26 @@ class QemuConfig(Struct, frozen=True, kw_only=True):
 
 
 class Wiring(Struct, frozen=True, kw_only=True):
-    """The host's ends of a guest: TCP port of its sshd, console file, QMP socket."""
+    """The host's ends of a guest.
+
+    ``port``: TCP, of its sshd. ``console``: file that gets all it writes on the serial line.
+    ``serial``, ``qmp``: Unix sockets, to write to that line and to talk to QEMU itself.
+    """
 
     port: int
     console: Path
+    serial: Path
     qmp: Path
+
+    @classmethod
+    def below(cls, directory: Path, port: int) -> Wiring:
+        """All files in one directory."""
+        return cls(
+            port=port,
+            console=directory / "console.log",
+            serial=directory / "serial",
+            qmp=directory / "qmp",
+        )
 
 
 def choose_accel(config: QemuConfig) -> str:
@@ -133,9 +152,12 @@ def command_line(
         *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{wiring.port}-:22"),
         *("-device", "virtio-net-pci,netdev=net,romfile="),
         *("-device", "virtio-rng-pci"),
-        *("-chardev", f"file,id=console,path={_escaped(wiring.console)}"),
-        *("-serial", "chardev:console"),
-        *("-chardev", f"socket,id=qmp,path={_escaped(wiring.qmp)},server=on,wait=off"),
+        *(
+            "-chardev",
+            f"{_socket(CONSOLE_CHARDEV, wiring.serial)},logfile={_escaped(wiring.console)}",
+        ),
+        *("-serial", f"chardev:{CONSOLE_CHARDEV}"),
+        *("-chardev", _socket("qmp", wiring.qmp)),
         *("-mon", "chardev=qmp,mode=control"),
     ]
 
@@ -150,9 +172,18 @@ def kernel_arguments(config: QemuConfig) -> str:
             # An oops ends the guest at once, so a dead kernel costs one scenario and no time-out.
             "oops=panic",
             "panic=-1",
+            # A guest that hangs is asked where, over the serial line.
+            "sysrq_always_enabled",
             *config.append,
         )
     )
+
+
+def _socket(name: str, path: Path) -> str:
+    """A character device on a Unix socket that need not be connected."""
+    if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
+        return f"null,id={name}"
+    return f"socket,id={name},path={_escaped(path)},server=on,wait=off"
 
 
 def _escaped(path: Path) -> str:

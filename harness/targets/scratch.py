@@ -18,9 +18,13 @@ from pathlib import Path
 
 import psutil
 
+from harness.vocabulary import InfraError
+
 _LOCK = threading.Lock()
 _NAME = re.compile(r"p(\d+)-(\d+)")
-_made: dict[int, Path] = {}
+_ATTEMPTS = 10
+#: Processes (this one, and one that it was forked from) whose own directory was made.
+_known: set[int] = set()
 
 
 def process_start(pid: int) -> int | None:
@@ -50,20 +54,21 @@ def scratch_root() -> Path:
 def make_scratch(purpose: str) -> Path:
     """A new empty directory (0700) below this process's own."""
     with _LOCK:
-        own = _made.get(os.getpid())
-        if own is None:
-            own = _own_directory()
-            _made[os.getpid()] = own
-            atexit.register(_remove_own, own, os.getpid())
-        own.mkdir(exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=own))
+        for _ in range(_ATTEMPTS):
+            # Another process may remove the empty root between any two of these.
+            with contextlib.suppress(FileNotFoundError):
+                own = _own_directory()
+                return Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=own))
+        raise InfraError(f"no directory can be made below {scratch_root()}; is TMPDIR writable?")
 
 
 def remove_scratch(path: Path) -> None:
     """Remove a directory of :func:`make_scratch`; none is no error."""
-    shutil.rmtree(path, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        path.parent.rmdir()  # the process's own, when this was its last
+    with _LOCK:
+        shutil.rmtree(path, ignore_errors=True)
+        for empty in (path.parent, path.parent.parent):  # this process's own, then the root
+            with contextlib.suppress(OSError):
+                empty.rmdir()
 
 
 def sweep() -> list[Path]:
@@ -81,10 +86,13 @@ def _own_directory() -> Path:
     root = scratch_root()
     root.mkdir(mode=0o700, exist_ok=True)
     if root.stat().st_uid != os.getuid():
-        raise PermissionError(f"{root} belongs to another user")
-    sweep()
+        raise InfraError(f"{root} belongs to another user; set TMPDIR to a directory of your own")
     pid = os.getpid()
     path = root / f"p{pid}-{process_start(pid)}"
+    if pid not in _known:
+        _known.add(pid)
+        atexit.register(_remove_own, path, pid)
+        sweep()
     path.mkdir(mode=0o700, exist_ok=True)
     return path
 

@@ -46,7 +46,7 @@ class Splat(Struct, frozen=True):
 
 
 #: "[   12.345678] ", "[   12.345678][   T42] ", "<4>[ 12.345678] ".
-_PREFIX = re.compile(r"^(?:<\d+>)?(?:\[\s*\d+\.\d+\])?(?:\[\s*[TC]\d+\])? ?")
+_PREFIX = re.compile(r"^(?:<\d+>)?(?:\[\s*\d+\.\d+\](?:\[\s*[TC]\d+\])? )?")
 
 _HEADLINES: tuple[tuple[SplatKind, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(pattern))
@@ -56,6 +56,7 @@ _HEADLINES: tuple[tuple[SplatKind, re.Pattern[str]], ...] = tuple(
         (SplatKind.BUG, r"kernel BUG at .*"),
         (SplatKind.OOPS, r"Unable to handle kernel .*"),
         (SplatKind.OOPS, r"Internal error: .*"),
+        (SplatKind.OOPS, r"Unexpected kernel (?:BRK|single-step) exception .*"),
         (SplatKind.OOPS, r"Bad mode in .*"),
         (SplatKind.OOPS, r"Insufficient stack space to handle exception.*"),
         (SplatKind.SANITIZER, r"BUG: (?:KASAN|KFENCE|KCSAN|KMSAN): .*"),
@@ -83,7 +84,14 @@ _CUT = "------------[ cut here ]------------"
 _TRACE_END = re.compile(r"---\[ end .*\]---")
 _RULE = re.compile(r"=={9,}")
 _CALL_TRACE = re.compile(r"Call trace:")
-_PC = re.compile(r"(?:pc|PC is at) ?:? ?([A-Za-z_]\w*)\+0x")
+_PC = re.compile(r"pc : ([A-Za-z_][\w.]*)\+0x")
+#: What the compiler puts behind the name of a clone.
+_CLONE = re.compile(r"(?:\.(?:isra|constprop|part|cold|llvm)(?:\.\d+)*)+$")
+
+#: Panics that the kernel was told to make of something else (kernel/panic.c, watchdog.c, …).
+_CONSEQUENCE = re.compile(
+    r"softlockup|hung_task|hard lockup|Hard LOCKUP|panic_on_warn|RCU Stall|on_oops|panic_on"
+)
 
 #: ``WARNING: CPU: 1 PID: 123 at FILE:LINE FUNC+0x…``, and from 6.19 on
 #: ``WARNING: FILE:LINE at FUNC+0x…/0x…, CPU#1: COMM/123``.
@@ -92,7 +100,8 @@ _WARN_NEW = re.compile(r"WARNING: (\S+) at ([\w.]+)\+0x")
 #: Parts of a headline that differ from run to run.
 _VARYING = (
     (re.compile(r" at virtual address [0-9a-f]+"), ""),
-    (re.compile(r" \[#\d+\].*"), ""),
+    (re.compile(r"(?:: [0-9a-f]{8,16})? \[#\d+\].*"), ""),
+    (re.compile(r"(?<=atomic): \S+$"), ""),
     (re.compile(r"\+0x[0-9a-f]+/0x[0-9a-f]+"), ""),
     (re.compile(r" (?:by|for) task \S+$"), ""),
     (re.compile(r"CPU#\d+"), "CPU"),
@@ -119,10 +128,16 @@ def find_splats(lines: Iterable[str]) -> tuple[Splat, ...]:
 def worst(splats: Iterable[Splat]) -> Splat | None:
     """The one to name a crash by: the first cause of a death, else the first complaint.
 
-    A panic that follows an oops is its consequence, so it comes last.
+    A panic that says it follows from something is named by what came before it.
     """
-    ranked = sorted(splats, key=lambda splat: (not splat.kind.fatal, splat.kind is SplatKind.PANIC))
-    return ranked[0] if ranked else None
+    seen = tuple(splats)
+    for splat in seen:
+        if splat.kind.fatal and splat.kind is not SplatKind.PANIC:
+            return splat
+    for before, splat in zip((None, *seen), seen, strict=False):
+        if splat.kind is SplatKind.PANIC:
+            return before if before is not None and _CONSEQUENCE.search(splat.title) else splat
+    return seen[0] if seen else None
 
 
 class _Finder:
@@ -144,9 +159,9 @@ class _Finder:
             return
         kind = _classify(text)
         if kind is not None and not self._continues(kind):
+            lead = self._lead
             self.close()
-            self._kind, self._headline, self._lines = kind, text, [*self._lead, line]
-            self._lead = []
+            self._kind, self._headline, self._lines = kind, text, [*lead, line]
             return
         if self._kind is None:
             # a "cut here" or a rule, and at most a line or two, before the headline
@@ -196,7 +211,7 @@ def _classify(text: str) -> SplatKind | None:
 def _title(kind: SplatKind, headline: str, lines: tuple[str, ...]) -> str:
     for form in (_WARN_OLD, _WARN_NEW) if kind is SplatKind.WARN else ():
         if match := form.match(headline):
-            return f"WARNING at {match[1]} in {match[2]}"
+            return f"WARNING at {match[1]} in {_CLONE.sub('', match[2])}"
     title = headline
     for pattern, text in _VARYING:
         title = pattern.sub(text, title)
@@ -204,5 +219,5 @@ def _title(kind: SplatKind, headline: str, lines: tuple[str, ...]) -> str:
     if kind in (SplatKind.OOPS, SplatKind.BUG):
         for line in lines:
             if match := _PC.match(message(line)):
-                return f"{title} in {match[1]}"
+                return f"{title} in {_CLONE.sub('', match[1])}"
     return title

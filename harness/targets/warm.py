@@ -177,7 +177,7 @@ def _store(directory: Path, known: WarmGuest) -> None:
 def _guest(known: WarmGuest, directory: Path) -> Guest:
     return Guest(
         process=_process(known, directory),
-        wiring=Wiring(port=known.port, console=directory / "console.log", qmp=directory / "qmp"),
+        wiring=Wiring.below(directory, known.port),
         scratch=directory,
         boot_seconds=known.boot_seconds,
     )

@@ -82,6 +82,15 @@ static void starve(void)
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	put("/proc/sys/kernel/sched_rt_runtime_us", "-1");
+	/* since 6.12 what is left to others is set here */
+	for (long cpu = 0; cpu < cpus; cpu++) {
+		char path[80];
+
+		snprintf(path, sizeof(path), "/sys/kernel/debug/sched/fair_server/cpu%ld/runtime",
+			 cpu);
+		if (!access(path, W_OK))
+			put(path, "0");
+	}
 	for (long cpu = 1; cpu <= cpus; cpu++) {
 		cpu_set_t one;
 

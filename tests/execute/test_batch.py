@@ -318,3 +318,10 @@ def test_many_deaths_are_each_one_scenario_and_repeats_are_bounded() -> None:
     runs = play(FakeTarget(*scripts), *ids)
     assert {run.status for run in runs.values()} == {RunStatus.CRASH}
     assert len(runs) == 8
+
+
+def test_a_slow_scenario_does_not_keep_back_the_one_before() -> None:
+    target = FakeTarget([*scenario(0, "a"), *start_of(1, "b"), Silence()])
+    runs = run_batch(target, program("a", "b"), scenario_timeout=30)
+    assert next(runs).id == "a"
+    runs.close()  # type: ignore[attr-defined]

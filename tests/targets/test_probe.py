@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Facts from stored answers of the probe, of real kernels on QEMU's CPU models."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.targets import probe
+from harness.vocabulary import TargetError
+from reference_model.profiles import Environment
+
+PROBES = Path(__file__).parent / "probes"
+N1 = Environment()
+
+#: stored answer -> release prefix, and what differs from the model's default environment.
+STORED = {
+    "5.10": ("5.10.0-", {}),
+    "5.10-nvhe": ("5.10.0-", {}),  # kvm-arm.mode=nvhe came with 5.12
+    "6.1": ("6.1.0-", {}),
+    "6.1-nvhe": ("6.1.0-", {"mode": "nvhe"}),
+    "6.1-protected": ("6.1.0-", {"mode": "protected"}),
+    "6.12": ("6.12.", {}),
+    "6.12-nvhe": ("6.12.", {"mode": "nvhe"}),
+    "6.12-protected": ("6.12.", {"mode": "protected"}),
+    "6.12-a57": ("6.12.", {"mode": "nvhe", "ipa_limit": 44, "haf": False, "xnx": False}),
+    "6.12-max": ("6.12.", {"ipa_limit": 52, "fwb": True, "tlb_range": True, "lpa2": True}),
+    "7.2": ("7.2.", {}),
+    "7.2-nvhe": ("7.2.", {"mode": "nvhe"}),
+    "7.2-max": ("7.2.", {"ipa_limit": 52, "fwb": True, "tlb_range": True, "lpa2": True}),
+    "7.3": ("7.3.", {}),
+}
+
+
+def answer(name: str) -> list[str]:
+    return (PROBES / f"{name}.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_stored_answers(name: str) -> None:
+    release, differs = STORED[name]
+    facts = probe.parse(answer(name))
+    assert facts.release.startswith(release)
+    assert facts.machine == "aarch64"
+    assert not facts.kvm
+    assert (facts.tracefs, facts.modules, facts.missing) == (True, True, {})
+    assert facts.hugepages == ("64K", "2M", "32M", "1G")
+    env = Environment.parse(facts.env.items())
+    expected = {field: getattr(N1, field) for field in Environment.__struct_fields__} | differs
+    assert {field: getattr(env, field) for field in Environment.__struct_fields__} == expected
+
+
+def test_every_stored_answer_is_used() -> None:
+    assert {path.stem for path in PROBES.glob("*.txt")} == set(STORED)
+
+
+def test_a_boot_log_that_was_overwritten_makes_features_unknown_not_off() -> None:
+    lines = [line for line in answer("6.12") if "] " not in line]
+    facts = probe.parse(lines)
+    assert set(facts.env) == {"granule", "xnx"}
+    assert {"env.fwb", "env.mode", "env.ipa_limit", "env.haf"} <= set(facts.missing)
+    Environment.parse(facts.env.items())
+
+
+def test_the_ipa_limit_can_come_from_the_ioctl() -> None:
+    lines = [line for line in answer("6.12") if "IPA Size" not in line]
+    facts = probe.parse([*lines[:-1], "ipa_ioctl 40", "end ."])
+    assert facts.env["ipa_limit"] == "40"
+
+
+def test_an_erratum_keeps_the_access_flag_off() -> None:
+    line = "[    0.1] CPU features: detected: AmpereOne erratum AC03_CPU_38"
+    facts = probe.parse([*answer("6.12")[:-1], line, "end ."])
+    assert facts.env["haf"] == "off"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("kvm usable", "kvm denied"), "group kvm"),
+        (("kvm usable", "kvm absent"), "CONFIG_KVM"),
+        (("aarch64", "x86_64"), "not an arm64 machine"),
+    ],
+)
+def test_a_target_without_kvm_is_refused_with_the_mend(change: tuple[str, str], says: str) -> None:
+    facts = probe.parse([line.replace(*change) for line in answer("6.12")])
+    with pytest.raises(TargetError, match=says):
+        probe.require_kvm(facts, "there")
+
+
+def test_why_there_is_no_kvm_comes_from_the_kernel() -> None:
+    lines = [line for line in answer("6.12") if "kvm [1]" not in line and line != "kvm usable"]
+    facts = probe.parse(
+        [*lines[:-1], "kvm absent", "[ 0.1] kvm [1]: HYP mode not available", "end"]
+    )
+    assert "not started at EL2" in facts.kvm
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("modules_disabled 1", "kernel.modules_disabled"),
+        ("lockdown none [integrity] confidentiality", "lockdown is on"),
+        ("uid 1000", "not root"),
+    ],
+)
+def test_why_modules_cannot_be_loaded(line: str, reason: str) -> None:
+    key = line.split(maxsplit=1)[0]
+    lines = [other for other in answer("6.12") if other.split()[0] != key]
+    facts = probe.parse([line, *lines])
+    assert not facts.modules
+    assert reason in facts.missing["modules"]
+
+
+@pytest.mark.parametrize("lines", [[], ["uname 6.12 aarch64"], ["sh: not found"]])
+def test_a_cut_answer_is_an_error_in_one_line(lines: list[str]) -> None:
+    with pytest.raises(TargetError, match=r"there: probing failed: .*cut short") as caught:
+        probe.ask(lambda argv: "\n".join(lines), "there")
+    assert "\n" not in str(caught.value)
+
+
+@given(st.data())
+def test_damage_never_raises_anything_else(data: st.DataObject) -> None:
+    lines = data.draw(st.permutations(answer("6.12")))
+    cut = data.draw(st.integers(0, len(lines)))
+    junk = data.draw(st.lists(st.text(max_size=30), max_size=3))
+    try:
+        facts = probe.parse([*lines[:cut], *junk])
+    except ValueError:
+        return
+    Environment.parse(facts.env.items())
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "busybox"])
+def test_the_script_runs_to_its_end_in_every_shell(shell: str) -> None:
+    argv = ["busybox", "sh"] if shell == "busybox" else [shell]
+    try:
+        done = subprocess.run(
+            [*argv, "-c", probe.SCRIPT], capture_output=True, text=True, timeout=30, check=False
+        )
+    except FileNotFoundError:
+        pytest.skip(f"{shell} is not installed")
+    facts = probe.parse(done.stdout.splitlines())
+    assert facts.release
+    assert facts.env["granule"] in ("4K", "16K", "64K")
+    assert facts.boot_id
