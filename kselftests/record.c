@@ -35,6 +35,11 @@ void record_set_sync(bool on)
 	sync_lines = on;
 }
 
+bool record_is_sync(void)
+{
+	return sync_lines;
+}
+
 void record_reset(void)
 {
 	if (shared->committed > SHARED_KEEP)

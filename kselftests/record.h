@@ -40,6 +40,7 @@ void record_adopt(void);
 
 /* Writes every line out at once instead of once per scenario. */
 void record_set_sync(bool on);
+bool record_is_sync(void);
 
 /* Appends text; only lines that were committed are ever written. */
 void record_text(const char *fmt, ...) __printf(1, 2);

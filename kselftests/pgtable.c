@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The suite of scenarios that call the stage-2 page-table API inside the kernel. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pgtable.h"
+#include "pgtable_module.h"
+#include "pgtable_record.h"
+#include "record.h"
+
+/* The result's first guess; the module says what it takes instead. */
+#define RESULT_BASE	SZ_64K
+#define RESULT_STEP	512
+
+/* How a scenario repeated step by step is cut: longer ones run in one go. */
+#define MOST_PREFIXES	512
+
+/* struct hx_bad_table.level for a count of what is no live table page. */
+#define NO_TABLE	10
+
+struct table {
+	struct memcache memcache;
+	u32 room;
+	struct hx_program *program;
+};
+
+/* Why there is no module, or NULL. */
+static const char *unusable;
+
+static bool suite_start(bool trace, missing_fn missing)
+{
+	(void)trace;
+	unusable = module_open();
+	if (unusable) {
+		missing("module", unusable);
+		return false;
+	}
+	if (!(module_info()->channels & HX_CHANNEL_CMO))
+		missing("cmo", "this kernel's page tables have no cache callbacks");
+	if (!(module_info()->channels & HX_CHANNEL_TLBI))
+		missing("tlbi", "without VHE, or kprobes there, invalidation cannot be counted");
+	return false;
+}
+
+const struct suite pgtable_suite = {
+	.name = "pgtable",
+	.start = suite_start,
+	.stop = module_close,
+};
+
+static void *allocate(void *old, size_t size)
+{
+	void *memory = realloc(old, size);
+
+	if (!memory)
+		scenario_infra("no memory for %zu bytes", size);
+	return memory;
+}
+
+/* --- building the program ----------------------------------------------------- */
+
+static size_t program_size(u32 steps)
+{
+	return sizeof(struct hx_program) + steps * sizeof(struct hx_op);
+}
+
+struct table *table_create(struct table_config config)
+{
+	struct table *table;
+
+	if (unusable)
+		scenario_skip("%s", unusable);
+	if (config.granule && config.granule != 1UL << module_info()->page_shift)
+		scenario_skip("the scenario is for pages of %llu bytes, the kernel has %lu",
+			      (unsigned long long)config.granule,
+			      1UL << module_info()->page_shift);
+	table = allocate(NULL, sizeof(*table));
+	*table = (struct table){ .memcache = config.memcache, .room = 16 };
+	table->program = allocate(NULL, program_size(table->room));
+	*table->program = (struct hx_program){ .abi = HX_ABI, .ipa_bits = config.ipa_bits };
+	return table;
+}
+
+static bool takes_memcache(u8 code)
+{
+	return code == HX_OP_MAP || code == HX_OP_ANNOTATE || code == HX_OP_SPLIT;
+}
+
+void step_add(struct table *table, struct hx_op op, struct step_options options)
+{
+	struct hx_program *program = table->program;
+
+	if (program->nr_ops == table->room) {
+		table->room *= 2;
+		program = table->program = allocate(program, program_size(table->room));
+	}
+	op.sw = options.sw;
+	op.flags = options.flags;
+	if (takes_memcache(op.code))
+		op.memcache = options.memcache.given ? options.memcache.pages :
+						       table->memcache.pages;
+	program->ops[program->nr_ops++] = op;
+}
+
+/* --- running it ---------------------------------------------------------------- */
+
+/* Does not return where there is no result. */
+static void __noreturn no_result(int error, const struct hx_run *result)
+{
+	const char *why = result->message[0] ? result->message : strerror(-error);
+
+	if (error == -EOPNOTSUPP)
+		scenario_skip("%s", why);
+	scenario_infra("the module: %s (%s)", why, strerror(-error));
+}
+
+/* The first steps of the program, into a buffer that grows as it has to. */
+static struct hx_run execute(const struct hx_program *program, u32 steps)
+{
+	static char *buffer;
+	static size_t size;
+	struct hx_program *part = (struct hx_program *)program;
+	size_t guess = RESULT_BASE + (size_t)steps * RESULT_STEP;
+	u32 all = program->nr_ops;
+	struct hx_run result;
+	int error;
+
+	if (size < guess) {
+		size = guess;
+		buffer = allocate(buffer, size);
+	}
+	part->nr_ops = steps;
+	for (;;) {
+		result = (struct hx_run){
+			.program = (uintptr_t)program,
+			.program_size = program_size(steps),
+			.result = (uintptr_t)buffer,
+			.result_size = size,
+		};
+		error = module_run(&result);
+		if (error != -ENOSPC)
+			break;
+		size = result.result_size;
+		buffer = allocate(buffer, size);
+	}
+	part->nr_ops = all;
+	if (error)
+		no_result(error, &result);
+	return result;
+}
+
+/* What is wrong beside any step shows in the last one's reference counts. */
+static const struct hx_bad_table *verdict(const struct hx_run *result)
+{
+	static struct hx_bad_table bad;
+
+	if (!result->verdict)
+		return NULL;
+	record_text("# note ");
+	record_text("%s", result->message);
+	record_commit();
+	bad = (struct hx_bad_table){ .level = NO_TABLE };
+	if (result->verdict & HX_VERDICT_LEAK)
+		bad = (struct hx_bad_table){ .level = HX_UNREACHABLE, .count = result->leaked };
+	return &bad;
+}
+
+/* Writes the records of the steps from number first on. */
+static void write_records(const struct hx_run *result, u32 first)
+{
+	const struct hx_bad_table *wrong = verdict(result);
+	const char *at = (const char *)(uintptr_t)result->result;
+	u32 i;
+
+	pgtable_record_reset();
+	for (i = 0; i < result->steps; i++) {
+		const struct hx_step *step = (const struct hx_step *)at;
+
+		pgtable_record(step, module_info()->channels, i >= first,
+			       i == result->steps - 1 ? wrong : NULL);
+		at += step->size;
+	}
+}
+
+/*
+ * Where every line is written at once, so that a dying kernel is seen step by
+ * step, the program is run anew for each step, up to that one.
+ */
+static void run_prefixes(const struct hx_program *program)
+{
+	u32 steps;
+
+	for (steps = 1; steps <= program->nr_ops; steps++) {
+		struct hx_run result = execute(program, steps);
+
+		write_records(&result, steps - 1);
+	}
+}
+
+void run(struct table *table)
+{
+	struct hx_run result;
+
+	if (record_is_sync() && table->program->nr_ops <= MOST_PREFIXES) {
+		run_prefixes(table->program);
+		return;
+	}
+	result = execute(table->program, table->program->nr_ops);
+	write_records(&result, 0);
+}

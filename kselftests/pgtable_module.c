@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Loading the module, and talking to it. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "pgtable_module.h"
+
+#define NODE	"/dev/" HX_DEVICE
+#define FILE_	HX_DEVICE ".ko"
+
+static int device = -1;
+static bool loaded;
+static struct hx_info info;
+static char reason[256];
+
+static const char *because(const char *what, int error)
+{
+	snprintf(reason, sizeof(reason), "%s: %s", what, strerror(error));
+	return reason;
+}
+
+/* The file beside the program; -1 where there is none. */
+static int open_file(void)
+{
+	char path[1024];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof(FILE_) - 1);
+	char *slash;
+
+	if (length < 0)
+		return -1;
+	path[length] = 0;
+	slash = strrchr(path, '/');
+	strcpy(slash ? slash + 1 : path, FILE_);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* In the words of who has to mend it. */
+static const char *load_failure(int error)
+{
+	switch (error) {
+	case EPERM:
+	case EACCES:
+	case EKEYREJECTED:
+		return because(FILE_ " is refused (not root, lockdown, or signatures are wanted)",
+			       error);
+	case ENOEXEC:
+		return because(FILE_ " is not for this kernel", error);
+	case EOPNOTSUPP:
+		return because(FILE_ " does not run here (protected mode, or no KVM)", error);
+	default:
+		return because(FILE_ " does not load", error);
+	}
+}
+
+static const char *load(void)
+{
+	int file = open_file();
+	int error = 0;
+
+	if (file < 0)
+		return NULL;
+	/* What an earlier program left loaded may be another build. */
+	syscall(SYS_delete_module, HX_DEVICE, O_NONBLOCK);
+	if (syscall(SYS_finit_module, file, "", 0))
+		error = errno;
+	else
+		loaded = true;
+	close(file);
+	return error && error != EEXIST ? load_failure(error) : NULL;
+}
+
+const char *module_open(void)
+{
+	const char *failure = load();
+
+	if (failure)
+		return failure;
+	device = open(NODE, O_RDWR | O_CLOEXEC);
+	if (device < 0)
+		return because(errno == ENOENT ? "no module " HX_DEVICE : NODE, errno);
+	if (ioctl(device, HX_IOCTL_INFO, &info))
+		return because(NODE, errno);
+	if (info.abi != HX_ABI) {
+		snprintf(reason, sizeof(reason), "module " HX_DEVICE " has ABI %u, not %u",
+			 info.abi, HX_ABI);
+		return reason;
+	}
+	return NULL;
+}
+
+void module_close(void)
+{
+	if (device >= 0)
+		close(device);
+	device = -1;
+	if (loaded)
+		syscall(SYS_delete_module, HX_DEVICE, O_NONBLOCK);
+	loaded = false;
+}
+
+const struct hx_info *module_info(void)
+{
+	return &info;
+}
+
+int module_run(struct hx_run *run)
+{
+	return ioctl(device, HX_IOCTL_RUN, run) ? -errno : 0;
+}
