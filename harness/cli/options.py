@@ -112,7 +112,14 @@ def profile(name: str) -> SemanticsProfile:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
+    """One JSON document on stdout; of a list, one element a line."""
     import msgspec  # noqa: PLC0415
 
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=1).decode())
+    encode = msgspec.json.Encoder().encode
+    if not isinstance(value, list):
+        click.echo(encode(value).decode())
+        return
+    click.echo("[", nl=False)
+    for index, item in enumerate(value):
+        click.echo((",\n" if index else "\n") + encode(item).decode(), nl=False)
+    click.echo("\n]")
