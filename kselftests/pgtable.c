@@ -65,7 +65,7 @@ static size_t program_size(u32 steps)
 	return sizeof(struct hx_program) + steps * sizeof(struct hx_op);
 }
 
-struct table *table_create(struct table_config config)
+struct table *table_new(struct table_config config)
 {
 	struct table *table;
 

@@ -4,7 +4,7 @@
  * is the next step of the table's program; run() has the kernel module execute
  * all of them and writes one record per step.
  *
- * Options follow the arguments that every such step has, by name:
+ * What may be left out follows the arguments that every such step has, by name:
  *
  *	map(t, 0x1000, SZ_4K, 0x42000, RW, .sw = 1, .flags = SHARED, .memcache = CACHE(2));
  */
@@ -65,7 +65,8 @@ struct table;
  * A private stage-2 table in the kernel; no step of its own. Ends the scenario
  * as a SKIP where there is no module, or the page size is another.
  */
-struct table *table_create(struct table_config config);
+#define table_create(...)	table_new((struct table_config){ __VA_ARGS__ })
+struct table *table_new(struct table_config config);
 
 /* Executes the steps inside the kernel and writes their records. */
 void run(struct table *table);

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from harness.render.guest import GUEST
 from harness.render.layout import Suite, call_lines
+from harness.render.pgtable import PGTABLE
 from harness.render.text import comment_lines, comment_text, function_name
 from harness.resources import resource_dir
 from harness.vocabulary import UsageError
@@ -21,7 +22,7 @@ from reference_model.outcome import Prediction
 from reference_model.scenario import Scenario
 
 #: Suites that have a C form; another suite adds its module here.
-SUITES: dict[str, Suite] = {"guest": GUEST}
+SUITES: dict[str, Suite] = {"guest": GUEST, "pgtable": PGTABLE}
 
 FLAVOURS = ("standalone", "upstream")
 
