@@ -43,14 +43,16 @@ def find_compiler() -> Compiler:
 
 def _command(override: str) -> tuple[str, ...]:
     if override:
-        command = tuple(shlex.split(override))
-        if not command or shutil.which(command[0]) is None:
+        words = shlex.split(override) or [""]
+        program = shutil.which(words[0])
+        if program is None:
             raise ToolMissingError(f"HARNESS_CC is '{override}', which is no program; mend it")
-        return command
+        return (program, *words[1:])
     native = platform.machine() in ("aarch64", "arm64")
-    for name in (_CROSS, "gcc") if native else (_CROSS,):
-        if shutil.which(name) is not None:
-            return (name,)
+    for name in ("gcc", _CROSS) if native else (_CROSS,):
+        program = shutil.which(name)
+        if program is not None:
+            return (program,)
     raise ToolMissingError(
         f"no C compiler for arm64; {_INSTALL_NATIVE if native else _INSTALL_CROSS}"
     )
@@ -75,6 +77,7 @@ def run_compiler(
     Its whole process group ends with it, whatever happens here.
     """
     argv = [*command, *arguments]
+    name = Path(command[0]).name
     try:
         process = subprocess.Popen(
             argv,
@@ -88,26 +91,28 @@ def run_compiler(
             env={**os.environ, "LC_ALL": "C"},
         )
     except OSError as error:
-        raise BuildError(f"{command[0]} does not start: {error.strerror}; reinstall it") from None
+        raise BuildError(f"{name} does not start: {error.strerror}; reinstall it") from None
     try:
         stdout, stderr = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         raise BuildError(
-            f"{command[0]} took longer than {seconds:g} s; try again on a quieter machine"
+            f"{name} took longer than {seconds:g} s; try again on a quieter machine"
         ) from None
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     if process.returncode != 0:
-        raise BuildError(f"{command[0]}: {first_error(stderr, process.returncode)}")
+        raise BuildError(f"{name}: {first_error(stderr, process.returncode)}")
     return stdout
 
 
 def first_error(stderr: str, status: int) -> str:
     """The line of a compiler's output that says what went wrong first."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    for mark in ("fatal error:", "error:", "Error:", "undefined reference", "ld:"):
+    # collect2 only repeats that the linker failed.
+    lines.sort(key=lambda line: line.startswith("collect2:"))
+    for mark in ("fatal error:", "undefined reference", "error:", "Error:", "ld:"):
         for line in lines:
             if mark in line:
                 return line[:_LONGEST_DETAIL]

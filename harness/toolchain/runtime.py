@@ -12,13 +12,17 @@ from harness.toolchain.compiler import Compiler, run_compiler
 #: Our own code: a warning is an error, in the runtime and in what is rendered.
 CFLAGS = ("-std=gnu11", "-g0", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing")
 _MOST_RUNTIMES = 8
-_SOURCES = ("*.c", "*.S", "*.h")
 
 
-def runtime_sources() -> list[Path]:
-    """The runtime's files: those of kselftests/ itself, not of its subfolders; sorted."""
+def runtime_units() -> list[Path]:
+    """What is compiled: the units of kselftests/ itself, not of its subfolders; sorted."""
     folder = resource_dir("kselftests")
-    return sorted(path for pattern in _SOURCES for path in folder.glob(pattern))
+    return sorted([*folder.glob("*.c"), *folder.glob("*.S")])
+
+
+def runtime_headers() -> list[Path]:
+    """What the units may include: every header of kselftests/; sorted."""
+    return sorted(resource_dir("kselftests").rglob("*.h"))
 
 
 def runtime_object(compiler: Compiler) -> tuple[Path, str]:
@@ -26,15 +30,14 @@ def runtime_object(compiler: Compiler) -> tuple[Path, str]:
 
     BuildError where it does not compile; InfraError where the cache cannot be written.
     """
-    sources = runtime_sources()
+    units = runtime_units()
     parts: list[bytes | str] = [compiler.version, *compiler.command, *CFLAGS]
-    for path in sources:
+    for path in [*units, *runtime_headers()]:
         parts += [path.name, path.read_bytes()]
     key = digest(parts)
-    units = [str(path) for path in sources if path.suffix != ".h"]
 
     def build(entry: Path) -> None:
         flags = [*CFLAGS, "-O2", "-r", "-nostdlib", "-o", str(entry)]
-        run_compiler(compiler.command, [*flags, *units], entry.parent)
+        run_compiler(compiler.command, [*flags, *map(str, units)], entry.parent)
 
     return Cache("runtime", _MOST_RUNTIMES).get(key, build), key

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whatever a scenario says, its C holds the scenario's calls and nothing else."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.render import render_batch, render_one
+from harness.render.text import WIDTH, columns, comment_text, function_name
+from reference_model.outcome import Observation, Prediction, StepPrediction
+from reference_model.scenario import GuestScenario
+from tests.render.csource import comments, without_comments
+from tests.render.strategies import IDS, SCENARIOS, TITLES
+
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+@given(SCENARIOS)
+def test_title_reaches_comments_only(scenario: GuestScenario) -> None:
+    plain = msgspec.structs.replace(scenario, title="")
+    assert without_comments(render_one(scenario)) == without_comments(render_one(plain))
+
+
+@given(SCENARIOS, TITLES)
+def test_expectation_reaches_comments_only(scenario: GuestScenario, text: str) -> None:
+    odd = Observation(ret=-22, exit={"reason": text}, injected={"ec": text, "fsc": 16})
+    prediction = Prediction(
+        id=scenario.id,
+        profile=text,
+        steps=tuple(StepPrediction((odd,)) for _ in scenario.steps),
+    )
+    source = render_one(scenario, prediction)
+    assert without_comments(source) == without_comments(render_one(scenario))
+
+
+@given(SCENARIOS)
+def test_one_call_a_step_in_order(scenario: GuestScenario) -> None:
+    source = render_one(scenario)
+    words = " ".join(without_comments(source))
+    calls = re.findall(r"(\w+)\(vm, ", words)
+    helper = {"read": "guest_read", "write": "guest_write", "exec": "guest_exec"}
+    helper["madvise"] = "host_madvise"
+    assert calls == [helper.get(step.name, step.name) for step in scenario.steps]
+    # The first three are the licence's, the file's and the function's own.
+    numbered = [f"/* {number} */" for number in range(len(scenario.steps))]
+    assert comments(source)[3:] == numbered
+
+
+@given(SCENARIOS)
+def test_lines_are_printable_and_of_kernel_width(scenario: GuestScenario) -> None:
+    source = render_one(scenario)
+    assert source.replace("\n", "").replace("\t", "").isprintable()
+    assert source.endswith("}\n")
+    for line in source.split("\n"):
+        assert line == line.rstrip()
+        assert columns(line) <= WIDTH
+
+
+@given(st.lists(IDS, unique=True, max_size=12))
+def test_function_names_are_identifiers_and_differ(ids: list[str]) -> None:
+    taken: set[str] = set()
+    for ident in ids:
+        name = function_name(ident, taken)
+        assert _IDENTIFIER.fullmatch(name)
+        assert name not in taken
+        taken.add(name)
+
+
+@given(TITLES)
+def test_comment_text_neither_opens_nor_ends_a_comment(title: str) -> None:
+    text = comment_text(title)
+    assert "*/" not in f"{text} "
+    assert "/*" not in text
+    assert "\n" not in text
+    assert comments(f"/* {text} */") == [f"/* {text} */"]
+
+
+@given(st.lists(SCENARIOS, min_size=1, max_size=5, unique_by=lambda s: s.id))
+def test_table_holds_every_id_in_order(scenarios: list[GuestScenario]) -> None:
+    source = render_batch(scenarios)
+    table = source.partition("static const struct scenario scenarios[]")[2]
+    assert re.findall(r'\{ "(.*)", test_', table) == [s.id for s in scenarios]
