@@ -147,6 +147,17 @@ void step_end(void)
 	record_commit();
 }
 
+/* One line, whatever it was made of: it also stands in the KTAP result. */
+static void set_detail(const char *fmt, va_list args)
+{
+	char *at;
+
+	vsnprintf(shared->detail, sizeof(shared->detail), fmt, args);
+	for (at = shared->detail; *at; at++)
+		if ((unsigned char)*at < 0x20)
+			*at = ' ';
+}
+
 static void __noreturn end(enum status status)
 {
 	shared->status = status;
@@ -163,7 +174,7 @@ void scenario_skip(const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(shared->detail, sizeof(shared->detail), fmt, args);
+	set_detail(fmt, args);
 	va_end(args);
 	end(STATUS_SKIP);
 }
@@ -173,7 +184,7 @@ void scenario_infra(const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(shared->detail, sizeof(shared->detail), fmt, args);
+	set_detail(fmt, args);
 	va_end(args);
 	end(STATUS_INFRA);
 }
