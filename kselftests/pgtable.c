@@ -19,12 +19,6 @@
 /* struct hx_bad_table.level for a count of what is no live table page. */
 #define NO_TABLE	10
 
-struct table {
-	struct memcache memcache;
-	u32 room;
-	struct hx_program *program;
-};
-
 /* Why there is no module, or NULL. */
 static const char *unusable;
 
@@ -58,49 +52,45 @@ static void *allocate(void *old, size_t size)
 	return memory;
 }
 
-/* --- building the program ----------------------------------------------------- */
+/* --- the program ---------------------------------------------------------------- */
 
 static size_t program_size(u32 steps)
 {
 	return sizeof(struct hx_program) + steps * sizeof(struct hx_op);
 }
 
-struct table *table_new(struct table_config config)
+static struct hx_op op_of(const struct step *step, const struct table *table)
 {
-	struct table *table;
+	const struct memcache *memcache = step->memcache.given ? &step->memcache : &table->memcache;
+	struct hx_op op = {
+		.code = step->code,
+		.prot = step->prot,
+		.sw = step->sw,
+		.flags = step->flags,
+		.ipa = step->ipa,
+		.size = step->size,
+		.pa = step->pa_or_owner,
+	};
 
-	if (unusable)
-		scenario_skip("%s", unusable);
-	if (config.granule && config.granule != 1UL << module_info()->page_shift)
-		scenario_skip("the scenario is for pages of %llu bytes, the kernel has %lu",
-			      (unsigned long long)config.granule,
-			      1UL << module_info()->page_shift);
-	table = allocate(NULL, sizeof(*table));
-	*table = (struct table){ .memcache = config.memcache, .room = 16 };
-	table->program = allocate(NULL, program_size(table->room));
-	*table->program = (struct hx_program){ .abi = HX_ABI, .ipa_bits = config.ipa_bits };
-	return table;
+	if (op.code == HX_OP_MAP || op.code == HX_OP_ANNOTATE || op.code == HX_OP_SPLIT)
+		op.memcache = memcache->pages;
+	return op;
 }
 
-static bool takes_memcache(u8 code)
+static struct hx_program *program_of(const struct table *table, const struct step *steps,
+				     u32 count)
 {
-	return code == HX_OP_MAP || code == HX_OP_ANNOTATE || code == HX_OP_SPLIT;
-}
+	struct hx_program *program = allocate(NULL, program_size(count));
+	u32 i;
 
-void step_add(struct table *table, struct hx_op op, struct step_options options)
-{
-	struct hx_program *program = table->program;
-
-	if (program->nr_ops == table->room) {
-		table->room *= 2;
-		program = table->program = allocate(program, program_size(table->room));
-	}
-	op.sw = options.sw;
-	op.flags = options.flags;
-	if (takes_memcache(op.code))
-		op.memcache = options.memcache.given ? options.memcache.pages :
-						       table->memcache.pages;
-	program->ops[program->nr_ops++] = op;
+	*program = (struct hx_program){
+		.abi = HX_ABI,
+		.ipa_bits = table->ipa_bits,
+		.nr_ops = count,
+	};
+	for (i = 0; i < count; i++)
+		program->ops[i] = op_of(&steps[i], table);
+	return program;
 }
 
 /* --- running it ---------------------------------------------------------------- */
@@ -116,13 +106,11 @@ static void __noreturn no_result(int error, const struct hx_run *result)
 }
 
 /* The first steps of the program, into a buffer that grows as it has to. */
-static struct hx_run execute(const struct hx_program *program, u32 steps)
+static struct hx_run execute(struct hx_program *program, u32 steps)
 {
 	static char *buffer;
 	static size_t size;
-	struct hx_program *part = (struct hx_program *)program;
 	size_t guess = RESULT_BASE + (size_t)steps * RESULT_STEP;
-	u32 all = program->nr_ops;
 	struct hx_run result;
 	int error;
 
@@ -130,7 +118,7 @@ static struct hx_run execute(const struct hx_program *program, u32 steps)
 		size = guess;
 		buffer = allocate(buffer, size);
 	}
-	part->nr_ops = steps;
+	program->nr_ops = steps;
 	for (;;) {
 		result = (struct hx_run){
 			.program = (uintptr_t)program,
@@ -144,7 +132,6 @@ static struct hx_run execute(const struct hx_program *program, u32 steps)
 		size = result.result_size;
 		buffer = allocate(buffer, size);
 	}
-	part->nr_ops = all;
 	if (error)
 		no_result(error, &result);
 	return result;
@@ -187,25 +174,33 @@ static void write_records(const struct hx_run *result, u32 first)
  * Where every line is written at once, so that a dying kernel is seen step by
  * step, the program is run anew for each step, up to that one.
  */
-static void run_prefixes(const struct hx_program *program)
+static void run_prefixes(struct hx_program *program, u32 count)
 {
 	u32 steps;
 
-	for (steps = 1; steps <= program->nr_ops; steps++) {
+	for (steps = 1; steps <= count; steps++) {
 		struct hx_run result = execute(program, steps);
 
 		write_records(&result, steps - 1);
 	}
 }
 
-void run(struct table *table)
+void run(const struct table *table, const struct step *steps, u32 count)
 {
+	u64 page_size = 1ULL << module_info()->page_shift;
+	struct hx_program *program;
 	struct hx_run result;
 
-	if (record_is_sync() && table->program->nr_ops <= MOST_PREFIXES) {
-		run_prefixes(table->program);
+	if (unusable)
+		scenario_skip("%s", unusable);
+	if (table->granule && table->granule != page_size)
+		scenario_skip("the scenario is for pages of %llu bytes, the kernel has %llu",
+			      (unsigned long long)table->granule, (unsigned long long)page_size);
+	program = program_of(table, steps, count);
+	if (record_is_sync() && count <= MOST_PREFIXES) {
+		run_prefixes(program, count);
 		return;
 	}
-	result = execute(table->program, table->program->nr_ops);
+	result = execute(program, count);
 	write_records(&result, 0);
 }

@@ -95,6 +95,8 @@ def _function(
     body = list(suite.opening(scenario))
     for call in suite.calls(scenario, prediction):
         body += call_lines(call)
+    if suite.closing is not None:
+        body += suite.closing(scenario)
     return _Function(
         id=scenario.id,
         name=function_name(scenario.id, taken),

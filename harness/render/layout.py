@@ -16,24 +16,32 @@ _TAB = 8
 
 
 class Call(Struct, frozen=True):
-    """One step as a call of the runtime, and what is expected of it."""
+    """One step as a call of the runtime, and what is expected of it.
+
+    A suite whose steps are the elements of an array has them ``indent`` 2 tabs deep and ends each
+    with a comma.
+    """
 
     function: str
     arguments: tuple[str, ...]
     comment: str
+    indent: int = 1
+    end: str = ";"
 
 
 class Suite(Struct, frozen=True):
     """What a suite contributes to the C.
 
     ``header`` declares its runtime; ``variable`` is its ``struct suite`` there. ``opening`` gives
-    the lines before the first step, ``calls`` one call a step.
+    the lines before the first step, ``calls`` one call a step, ``closing`` the lines after the
+    last.
     """
 
     header: str
     variable: str
     opening: Callable[[Any], list[str]]
     calls: Callable[[Any, Prediction | None], list[Call]]
+    closing: Callable[[Any], list[str]] | None = None
 
 
 def call_lines(call: Call) -> list[str]:
@@ -46,18 +54,24 @@ def call_lines(call: Call) -> list[str]:
         beside = lines[0] + "\t" * tabs + comment
         if columns(beside) <= WIDTH:
             return [beside]
-    return [f"\t{comment}", *lines]
+    return [f"{_tabs(call.indent)}{comment}", *lines]
 
 
 def _wrapped(call: Call) -> list[str]:
-    line = f"\t{call.function}("
+    line = f"{_tabs(call.indent)}{call.function}("
     lines = []
     for index, argument in enumerate(call.arguments):
         last = index == len(call.arguments) - 1
-        piece = argument + (");" if last else ",")
+        piece = argument + (f"){call.end}" if last else ",")
         space = "" if line.endswith(("(", "\t")) else " "
         if columns(line + space + piece) > WIDTH and not line.endswith("("):
             lines.append(line)
-            line, space = "\t\t", ""
+            line, space = _tabs(call.indent + 1), ""
         line += space + piece
+    if not call.arguments:
+        line += f"){call.end}"
     return [*lines, line]
+
+
+def _tabs(count: int) -> str:
+    return "\t" * count

@@ -28,7 +28,14 @@ def _opening(scenario: sc.PgtableScenario) -> list[str]:
     fields = [f".ipa_bits = {scenario.ipa_bits}", f".memcache = {_cache(scenario.memcache)}"]
     if scenario.granule is not None:
         fields.insert(0, f".granule = {_GRANULES[scenario.granule]}")
-    return [f"\tstruct table *t = table_create({', '.join(fields)});", ""]
+    return [
+        f"\tstatic const struct table table = {{ {', '.join(fields)} }};",
+        "\tstatic const struct step steps[] = {",
+    ]
+
+
+def _closing(_scenario: sc.PgtableScenario) -> list[str]:
+    return ["\t};", "", "\trun(&table, steps, ARRAY_SIZE(steps));"]
 
 
 def _calls(scenario: sc.PgtableScenario, prediction: Prediction | None) -> list[Call]:
@@ -41,8 +48,8 @@ def _calls(scenario: sc.PgtableScenario, prediction: Prediction | None) -> list[
             raise UsageError(message) from None
         expected = _expectation(prediction, index)
         comment = f"{index}: {expected}" if expected else f"{index}"
-        calls.append(Call(step.name, ("t", *arguments), comment))
-    return [*calls, Call("run", ("t",), "all steps, inside the kernel")]
+        calls.append(Call(step.name, arguments, comment, indent=2, end=","))
+    return calls
 
 
 # --- arguments -----------------------------------------------------------------------------------
@@ -157,4 +164,10 @@ def _run(run: LeafRun) -> str:
     return " ".join(words)
 
 
-PGTABLE = Suite(header="pgtable.h", variable="pgtable_suite", opening=_opening, calls=_calls)
+PGTABLE = Suite(
+    header="pgtable.h",
+    variable="pgtable_suite",
+    opening=_opening,
+    calls=_calls,
+    closing=_closing,
+)
