@@ -179,8 +179,11 @@ class SshLink:
             channel.set_combine_stderr(True)
             channel.exec_command(text)
         except _LOST as error:
+            if "Timeout" in str(error) or isinstance(error, TimeoutError):
+                raise TargetError(f"{self.where}: no answer in {timeout:g} s") from error
+            why = str(error) or "it is closed"
             raise TransportLostError(
-                f"{self.where}: no new channel on the SSH connection: {error or 'it is closed'}"
+                f"{self.where}: no new channel on the SSH connection: {why}"
             ) from error
         return channel
 

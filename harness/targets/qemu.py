@@ -23,7 +23,7 @@ from harness.targets.qemu_config import CONSOLE_DEVICE, QemuConfig, choose_accel
 from harness.targets.qemu_process import QemuProcess
 from harness.targets.scratch import remove_scratch
 from harness.targets.sysrq import ask_where_it_hangs
-from harness.vocabulary import Image, TargetError, TargetInfo
+from harness.vocabulary import Image, TargetError, TargetInfo, TransportLostError
 
 #: Where programs go in the guest.
 WORK_DIR = "/tmp"  # noqa: S108  the guest is ours alone
@@ -103,6 +103,10 @@ class QemuTarget:
             return Condition(Health.LOST, "the SSH connection broke and the guest runs on")
         try:
             link.output(["true"], timeout=ALIVE_TIMEOUT)
+        except TransportLostError as error:
+            if process.wait(_DEATH_TIMEOUT):
+                return _autopsy(process)
+            return Condition(Health.LOST, str(error))
         except TargetError as error:
             if process.wait(0.2):
                 return _autopsy(process)
@@ -180,10 +184,10 @@ def connect(image: Image, port: int, name: str) -> SshLink:
     """An SSH connection to a guest that is ready; strict about its host key. TargetError."""
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    kind, _, blob = image.host_key.partition(" ")
-    host_key = paramiko.PKey.from_type_string(kind, base64.b64decode(blob.split()[0]))
-    client.get_host_keys().add(f"[127.0.0.1]:{port}", kind, host_key)
     try:
+        kind, _, blob = image.host_key.partition(" ")
+        host_key = paramiko.PKey.from_type_string(kind, base64.b64decode(blob))
+        client.get_host_keys().add(f"[127.0.0.1]:{port}", kind, host_key)
         sock = socket.create_connection(("127.0.0.1", port), timeout=CONNECT_TIMEOUT)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.connect(
@@ -198,7 +202,7 @@ def connect(image: Image, port: int, name: str) -> SshLink:
             banner_timeout=CONNECT_TIMEOUT,
             auth_timeout=CONNECT_TIMEOUT,
         )
-    except (paramiko.SSHException, OSError, EOFError) as error:
+    except (paramiko.SSHException, OSError, EOFError, ValueError) as error:
         client.close()
         raise TargetError(
             f"{name}: no SSH connection to the guest (port {port}): {error}"

@@ -65,7 +65,10 @@ class SshTarget:
         self._work = ""
         self._boot_id = ""
         self._old_log: list[str] = []
+        self._log: ChannelCommand | None = None
+        self._kmsg = KmsgReader()
         self._link = self._connect()
+        self._connected = True
         try:
             facts = self._probe()
             probe.require_kvm(facts, self._name)
@@ -113,13 +116,11 @@ class SshTarget:
 
         Waits for it as long as ``reconnect`` says.
         """
-        if self._link.active:
-            try:
-                self._link.output(["true"], timeout=ALIVE_TIMEOUT)
-                return Condition(Health.ALIVE)
-            except TargetError as error:
-                if self._link.active:
-                    return Condition(Health.HUNG, f"the host does not answer: {error}")
+        try:
+            self._link.output(["true"], timeout=ALIVE_TIMEOUT)
+            return Condition(Health.ALIVE)
+        except TargetError:
+            self._lose()
         try:
             rebooted = self._reconnect()
         except HostSilentError as error:
@@ -153,8 +154,6 @@ class SshTarget:
         self.close()
 
     def _connect(self) -> SshLink:
-        self._log: ChannelCommand | None = None
-        self._kmsg = KmsgReader()
         config = self._config
         return connect(config.host, timeout=config.connect, ssh_config=config.ssh_config)
 
@@ -175,18 +174,20 @@ class SshTarget:
         self._boot_id = facts.boot_id
         return facts
 
-    def _follow(self) -> bool:
-        """Start to follow the kernel log from now on; whether it can be read."""
+    def _follow(self, *, passed_over: bool = True) -> bool:
+        """Start to follow the kernel log; whether it can be read.
+
+        What it holds up to now is ``passed_over``, or kept as far as it was not seen before.
+        """
         self._log = self._link.start(["sh", "-c", _FOLLOW], stdin=True)
-        reached = self._mark()
-        if not reached:
+        lines = self._await_mark()
+        if lines is None:
             self._log.close()
             self._log = None
-        return reached
-
-    def _mark(self) -> bool:
-        """Pass over the log up to now: write a mark and read as far as it."""
-        return self._await_mark() is not None
+            return False
+        if not passed_over:
+            self._old_log += lines
+        return True
 
     def _settle(self) -> list[str]:
         lines = self._await_mark()
@@ -203,7 +204,7 @@ class SshTarget:
             lines += [line for line in new if mark not in line]
             if any(mark in line for line in new):
                 return lines
-        self._old_log = lines
+        self._old_log += lines
         return None
 
     def _new_lines(self, wait: float) -> list[str]:
@@ -229,15 +230,13 @@ class SshTarget:
 
     def _reconnect(self) -> bool:
         """Get a link, within ``reconnect`` seconds; whether the host was started again."""
-        if self._link.active:
+        if self._connected:
             return False
-        self._old_log += self._new_lines(0.0)
-        self._link.close()
-        self._work = ""
         deadline = time.monotonic() + self._config.reconnect
         while True:
             try:
                 self._link = self._connect()
+                self._connected = True
                 break
             except TargetError:
                 if time.monotonic() + _RETRY > deadline:
@@ -245,16 +244,24 @@ class SshTarget:
                 time.sleep(_RETRY)
         before = self._boot_id
         self._probe()
-        self._follow()
-        return self._boot_id != before
+        rebooted = self._boot_id != before
+        if rebooted:
+            self._kmsg = KmsgReader()
+        self._follow(passed_over=rebooted)
+        return rebooted
 
     def _drop(self) -> None:
-        if self._work and self._link.active:
+        if self._work and self._connected:
             with contextlib.suppress(TargetError):
                 self._link.output(["rm", "-rf", "--", self._work], timeout=ALIVE_TIMEOUT)
-        self._work = ""
+        self._lose()
+
+    def _lose(self) -> None:
+        """Close the link; what it brought of the kernel log is kept."""
         self._old_log += self._new_lines(0.0)
         if self._log is not None:
             self._log.close()
             self._log = None
         self._link.close()
+        self._connected = False
+        self._work = ""

@@ -33,7 +33,7 @@ def connect(host: str, *, timeout: float, ssh_config: str = "") -> SshLink:
         if connection is not None:
             _close(connection)
         if isinstance(error, (paramiko.SSHException, OSError, EOFError, ValueError)):
-            raise _explained(host, error) from error
+            raise _explained(host, connection, error) from error
         raise
     return SshLink(connection.client, host, owner=connection)
 
@@ -68,14 +68,19 @@ def _close(connection: fabric.Connection) -> None:
         connection.close()
 
 
-def _explained(host: str, error: BaseException) -> TargetError:
+def _explained(
+    host: str, connection: fabric.Connection | None, error: BaseException
+) -> TargetError:
     """One line for what went wrong, and what to do."""
     command = ssh_command(host)
     text = str(error) or type(error).__name__
-    if isinstance(error, paramiko.BadHostKeyException):
+    if isinstance(error, paramiko.BadHostKeyException) and connection is not None:
+        known = (
+            connection.host if connection.port == 22 else f"[{connection.host}]:{connection.port}"
+        )
         return TargetError(
             f"{host}: its host key is not the one in known_hosts; if that change is known to be "
-            f"right: ssh-keygen -R '{error.hostname}', then connect once with '{command}'"
+            f"right: ssh-keygen -R '{known}', then connect once with '{command}'"
         )
     if "not found in known_hosts" in text:
         return TargetError(
@@ -83,8 +88,9 @@ def _explained(host: str, error: BaseException) -> TargetError:
         )
     if isinstance(error, paramiko.PasswordRequiredException):
         return TargetError(f"{host}: the private key is locked; run ssh-add first")
-    if isinstance(error, paramiko.AuthenticationException):
-        return TargetError(f"{host}: it does not let us in ({text}); see '{command} true'")
+    # paramiko tries a file as a key of every kind, and its last complaint hides the server's "no".
+    if isinstance(error, paramiko.AuthenticationException) or "key, expected" in text:
+        return TargetError(f"{host}: it does not let us in; see '{command} true'")
     if "banner" in text:
         return HostSilentError(f"{host}: it takes the connection but its sshd does not answer")
     if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
