@@ -93,6 +93,21 @@ def summary_lines(summary: Summary) -> list[Line]:
     lines.append(("", f"compared: {compared}" + (f"    not compared: {rest}" if rest else "")))
     for reason, count in summary.skips.most_common():
         lines.append(("dim", f"skip {count}: {reason}"))
+    return lines + _bad_lines(summary)
+
+
+def _bad_lines(summary: Summary) -> list[Line]:
+    """A line a scenario; scenarios that the same failure of the machine hit share one."""
+    lines: list[Line] = []
+    shared: dict[tuple[str, str], list[str]] = {}
     for verdict, scenario, release, reason, short in summary.bad:
-        lines.append(("bad", f"✗ {verdict} {scenario}  {release}  {reason}  [{short}]"))
+        if verdict == Verdict.INFRA.value:
+            shared.setdefault((release, reason), []).append(scenario)
+        else:
+            lines.append(("bad", f"✗ {verdict} {scenario}  {release}  {reason}  [{short}]"))
+    for (release, reason), scenarios in shared.items():
+        which = scenarios[0]
+        if len(scenarios) > 1:
+            which = f"{len(scenarios)} scenarios ({scenarios[0]} … {scenarios[-1]})"
+        lines.append(("bad", f"✗ INFRA {which}  {release}  {reason}"))
     return lines
