@@ -26,6 +26,7 @@ from harness.vocabulary import (
     BatchProgram,
     Finding,
     HarnessError,
+    NoModuleError,
     RunStatus,
     ScenarioRun,
     TargetInfo,
@@ -51,6 +52,8 @@ class TargetPlan(Struct, frozen=True):
     label: str
     open: Callable[[], Target]
     options: tuple[str, ...] = ()
+    #: Path of the white-box module built for the target's kernel; NoModuleError says why not.
+    module: Callable[[TargetInfo], str] | None = None
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -196,7 +199,7 @@ def run_on_target(
         return
     try:
         info = msgspec.structs.replace(target.info, opened_with=plan.options)
-        run_open(target, info, workload, settings, listener, stop)
+        run_open(target, info, workload, settings, listener, stop, module=plan.module)
     finally:
         target.close()
 
@@ -208,6 +211,8 @@ def run_open(
     settings: Settings,
     listener: Listener,
     stop: threading.Event,
+    *,
+    module: Callable[[TargetInfo], str] | None = None,
 ) -> None:
     """Run every scenario on an open target; it stays open."""
     profile, note = _profile(info, settings)
@@ -218,18 +223,48 @@ def run_open(
         raise UsageError(f"--env: {error}") from None
     listener.on_target(info, profile, note)
     batches = workload.batches(profile, env)
+    white_box = _WhiteBox(info, module)
     for index, chunk in enumerate(batches.chunks):
         if stop.is_set():
             return
-        predictions = [_predict(scenario, profile, env) for scenario in chunk]
+        predictions = [
+            white_box.skipped(scenario, _predict(scenario, profile, env)) for scenario in chunk
+        ]
         wanted = [i for i, prediction in enumerate(predictions) if not prediction.skip]
         for at, prediction in enumerate(predictions):
             if prediction.skip:
                 _report(chunk[at], prediction, None, info, profile, settings, listener)
         if not wanted:
             continue
-        for at, run in _runs(target, batches, index, wanted, settings, listener, stop):
+        for at, run in _runs(
+            target, batches, index, wanted, white_box.files, settings, listener, stop
+        ):
             _report(chunk[at], predictions[at], run, info, profile, settings, listener)
+
+
+class _WhiteBox:
+    """The module of one target, built when the first scenario that needs it comes."""
+
+    def __init__(self, info: TargetInfo, module: Callable[[TargetInfo], str] | None) -> None:
+        self._info = info
+        self._module = module
+        self._reason = ""
+        self.files: tuple[str, ...] = ()
+
+    def skipped(self, scenario: Scenario, prediction: Prediction) -> Prediction:
+        """The prediction, or a skip where its suite needs a module that cannot be had."""
+        if scenario.suite != "pgtable" or prediction.skip:
+            return prediction
+        if not self.files and not self._reason:
+            try:
+                if self._module is None:
+                    raise NoModuleError("no kernel headers are known for this target")
+                self.files = (self._module(self._info),)
+            except NoModuleError as error:
+                self._reason = f"no white-box module: {error}"
+        if not self._reason:
+            return prediction
+        return Prediction(id=prediction.id, profile=prediction.profile, skip=self._reason)
 
 
 def _runs(
@@ -237,6 +272,7 @@ def _runs(
     batches: Batches,
     index: int,
     wanted: list[int],
+    files: tuple[str, ...],
     settings: Settings,
     listener: Listener,
     stop: threading.Event,
@@ -252,7 +288,7 @@ def _runs(
         batches.prepare(index + 1)
         for run in run_batch(
             target,
-            program,
+            msgspec.structs.replace(program, files=files),
             scenario_timeout=settings.scenario_timeout,
             stop=stop,
             on_event=listener.on_note,

@@ -45,6 +45,10 @@ class BuildError(InfraError):
     """The compiler or the module build failed."""
 
 
+class NoModuleError(InfraError):
+    """The white-box module cannot be had for a kernel: its suite is a SKIP with this reason."""
+
+
 class TargetError(InfraError):
     """A target cannot be used: unreachable, wrong host key, no /dev/kvm."""
 
@@ -141,10 +145,14 @@ class TargetInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BatchProgram(Struct, frozen=True, kw_only=True):
-    """One static aarch64 ELF and the scenarios in it, in the ELF's order."""
+    """One static aarch64 ELF and the scenarios in it, in the ELF's order.
+
+    ``files`` are local paths of what must stand beside the ELF, under their own names.
+    """
 
     elf: str
     ids: tuple[str, ...]
+    files: tuple[str, ...] = ()
 
 
 class RunStatus(enum.Enum):

@@ -48,6 +48,8 @@ class Runner:
         ``console`` the records come over the target's console, if it has one.
         """
         if not self._remote:
+            for file in map(Path, self.batch.files):
+                self.target.put(file, file.name)
             self._remote = self.target.put(Path(self.batch.elf), "batch")
         timeout = f"{self._scenario_timeout:g}"
         return Session(
