@@ -281,7 +281,7 @@ def test_a_target_that_cannot_be_replaced_is_given_up() -> None:
 
 
 def test_another_batch_is_refused() -> None:
-    target = FakeTarget(*[scenario(0, "x")] * MAX_BARREN)
+    target = FakeTarget(*[start_of(0, "x") for _ in range(MAX_BARREN)])
     runs = play(target, "a")
     assert statuses(runs) == "a:infra"
     assert "not the batch that was sent" in runs["a"].detail

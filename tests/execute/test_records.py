@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.execute.records import MAX_QUOTE, MAX_STRAY, Records
 from harness.vocabulary import RunStatus, ScenarioRun
-from reference_model.outcome import UNSET, Observation
+from reference_model.outcome import Observation
 from tests.execute.fake import hello, scenario
 
 
@@ -48,7 +48,7 @@ def test_a_channel_that_was_not_read_is_absent_and_null_is_none() -> None:
     assert seen.injected is None
     assert seen.maps == (("map", 2147495936, 4096, 7, 0), ("relax", 4096, 7, -11))
     assert seen.dirty == (0, 3)
-    assert seen.leaves is UNSET
+    assert seen.leaves is msgspec.UNSET
 
 
 @pytest.mark.parametrize(

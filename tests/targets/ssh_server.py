@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
+from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
 
 class _Session(paramiko.ServerInterface):
@@ -20,13 +21,13 @@ class _Session(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         good = key.asbytes() == self._server.client_key.asbytes() and username == "tester"
-        return paramiko.AUTH_SUCCESSFUL if good else paramiko.AUTH_FAILED
+        return AUTH_SUCCESSFUL if good else AUTH_FAILED
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
-        return paramiko.OPEN_SUCCEEDED
+        return OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         threading.Thread(target=self._server.run, args=(channel, command), daemon=True).start()

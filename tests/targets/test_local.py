@@ -72,14 +72,14 @@ def test_a_program_that_is_not_there() -> None:
 
 
 def test_another_architecture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     with pytest.raises(TargetError, match="x86_64, not arm64"):
         LocalTarget()
 
 
 def test_without_root_and_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local.platform, "machine", lambda: "aarch64")
-    monkeypatch.setattr(local.os, "getuid", lambda: 1000)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("os.getuid", lambda: 1000)
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(TargetError, match="root is needed"):
         LocalTarget()
@@ -88,9 +88,9 @@ def test_without_root_and_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> LocalTarget:
     """This machine, taken for one that will do."""
-    monkeypatch.setattr(local.platform, "machine", lambda: "aarch64")
-    monkeypatch.setattr(local.os, "getuid", lambda: 0)
-    monkeypatch.setattr(local.probe, "require_kvm", lambda facts, where: None)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("os.getuid", lambda: 0)
+    monkeypatch.setattr("harness.targets.probe.require_kvm", lambda facts, where: None)
     return LocalTarget()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ PROBES = Path(__file__).parent / "probes"
 N1 = Environment()
 
 #: stored answer -> release prefix, and what differs from the model's default environment.
-STORED = {
+STORED: dict[str, tuple[str, dict[str, Any]]] = {
     "5.10": ("5.10.0-", {}),
     "5.10-nvhe": ("5.10.0-", {}),  # kvm-arm.mode=nvhe came with 5.12
     "6.1": ("6.1.0-", {}),

@@ -121,5 +121,5 @@ def test_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_why_no_nesting_on_another_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qemu_config.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     assert "x86_64" in qemu_config.why_no_nested_kvm()

@@ -11,7 +11,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from harness.targets import Health, RunTimeoutError, SshConfig, SshTarget, run, ssh, ssh_settings
+from harness.targets import Health, RunTimeoutError, SshConfig, SshTarget, run
 from harness.targets.base import Target
 from harness.targets.link import SshLink
 from harness.targets.ssh_connect import connect
@@ -155,7 +155,7 @@ def test_a_config_that_is_not_there(server: SshServer) -> None:
 
 def test_without_an_ssh_program(server: SshServer, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(server.directory / "included", server.config)  # paramiko knows no Include
-    monkeypatch.setattr(ssh_settings.shutil, "which", lambda name: None)
+    monkeypatch.setattr("harness.targets.ssh_settings.shutil.which", lambda name: None)
     link = connect("board", timeout=20, ssh_config=str(server.config))
     assert read_all(link, "echo", "x") == (["x"], 0)
     link.close()
@@ -187,7 +187,7 @@ def board(
 ) -> Iterator[SshTarget]:
     log = tmp_path / "kmsg"
     log.write_text("")
-    monkeypatch.setattr(ssh.probe, "require_kvm", lambda facts, where: None)
+    monkeypatch.setattr("harness.targets.probe.require_kvm", lambda facts, where: None)
     server.instead["cat /dev/kmsg & c="] = FOLLOW.format(log=log)
     server.instead[">/dev/kmsg"] = "true"
     server.exactly["id -u"] = "echo 0"
