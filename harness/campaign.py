@@ -256,15 +256,19 @@ class _WhiteBox:
         if scenario.suite != "pgtable" or prediction.skip:
             return prediction
         if not self.files and not self._reason:
-            try:
-                if self._module is None:
-                    raise NoModuleError("no kernel headers are known for this target")
-                self.files = (self._module(self._info),)
-            except NoModuleError as error:
-                self._reason = f"no white-box module: {error}"
+            self._build()
         if not self._reason:
             return prediction
         return Prediction(id=prediction.id, profile=prediction.profile, skip=self._reason)
+
+    def _build(self) -> None:
+        if self._module is None:
+            self._reason = "no white-box module: no kernel headers are known for this target"
+            return
+        try:
+            self.files = (self._module(self._info),)
+        except NoModuleError as error:
+            self._reason = f"no white-box module: {error}"
 
 
 def _runs(
