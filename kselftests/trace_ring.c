@@ -113,23 +113,25 @@ void trace_ring_close(void)
 static void walk(const char *at, const char *end, event_fn event)
 {
 	while (at + HEADER_BYTES <= end) {
+		u32 header, word = 0;
 		size_t length;
-		u32 header, word;
 
 		memcpy(&header, at, sizeof(header));
 		at += HEADER_BYTES;
 		length = TYPE_LEN(header) * 4;
-		memcpy(&word, at, at + sizeof(word) <= end ? sizeof(word) : 0);
+		if (TYPE_LEN(header) == TYPE_LARGE || TYPE_LEN(header) >= TYPE_PADDING) {
+			if (at + sizeof(word) > end)
+				return;
+			memcpy(&word, at, sizeof(word));
+		}
 		switch (TYPE_LEN(header)) {
 		case TYPE_TIME_EXTEND:
 		case TYPE_TIME_STAMP:
 			at += sizeof(word);
 			continue;
 		case TYPE_PADDING:
-			if (!TIME_DELTA(header))
-				return;
-			at += word;
-			continue;
+			length = TIME_DELTA(header) ? word : (size_t)(end - at);
+			break;
 		case TYPE_LARGE:
 			if (word < sizeof(word))
 				return;
@@ -139,7 +141,8 @@ static void walk(const char *at, const char *end, event_fn event)
 		}
 		if (length > (size_t)(end - at))
 			return;
-		event(at, length);
+		if (TYPE_LEN(header) != TYPE_PADDING)
+			event(at, length);
 		at += length;
 	}
 }
