@@ -102,6 +102,24 @@ class Image(Struct, frozen=True, kw_only=True):
     host_key: str
 
 
+class BuildTree(Struct, frozen=True, kw_only=True):
+    """What a module for exactly one kernel is built with.
+
+    ``headers`` is a folder that holds the kernel's header packages as if unpacked at /usr;
+    ``source`` and ``output`` are in it, relative: the kernel's source tree as far as modules need
+    it, and what its configuration made of it. ``tools`` is the root of a private Debian system
+    with the compiler the kernel was built with; ``compiler`` is that program's name there.
+    """
+
+    release: str
+    version: str
+    headers: str
+    source: str
+    output: str
+    tools: str
+    compiler: str
+
+
 class TargetInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a probe found on a target; part of every result.
 

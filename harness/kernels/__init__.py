@@ -4,7 +4,16 @@
 This room must never know targets, scenarios or profiles.
 """
 
+from harness.kernels.headers import fetch_headers
 from harness.kernels.resolve import CachedKernel, list_cached, resolve
 from harness.kernels.spec import KernelSpec, SpecKind, parse_spec
 
-__all__ = ["CachedKernel", "KernelSpec", "SpecKind", "list_cached", "parse_spec", "resolve"]
+__all__ = [
+    "CachedKernel",
+    "KernelSpec",
+    "SpecKind",
+    "fetch_headers",
+    "list_cached",
+    "parse_spec",
+    "resolve",
+]

@@ -12,7 +12,7 @@ import datetime
 import email.utils
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -78,13 +78,22 @@ class Package(Struct, frozen=True, kw_only=True):
 
 
 class Archive:
-    """The private apt state of one suite. Callers hold the suite's lock."""
+    """The private apt state of one suite. Callers hold the suite's lock.
 
-    def __init__(self, suite: str, mirror: Mirror, store: Store) -> None:
+    ``architecture`` is that of the packages: the targets', or for tools that of this machine.
+    """
+
+    def __init__(
+        self, suite: str, mirror: Mirror, store: Store, architecture: str = ARCHITECTURE
+    ) -> None:
         self.suite = suite
+        self.architecture = architecture
         self._mirror = mirror
         self._store = store
-        self._root = store.directory("apt", suite.replace("/", "_"))
+        place = suite.replace("/", "_")
+        self._root = store.directory(
+            "apt", place if architecture == ARCHITECTURE else f"{place}.{architecture}"
+        )
 
     def update(self) -> str:
         """Fetch the suite's index; returns what should be said about it, "" for nothing.
@@ -107,7 +116,7 @@ class Archive:
 
     def packages(self, names: Iterable[str]) -> tuple[Package, ...]:
         """The index entries of these packages, of each the newest; unknown names are left out."""
-        wanted = [f"{name}:{ARCHITECTURE}" for name in names]
+        wanted = [f"{name}:{self.architecture}" for name in names]
         if not wanted:
             return ()
         done = self._apt("apt-cache", "show", "--no-all-versions", *wanted, limit=_QUERY_LIMIT)
@@ -123,33 +132,58 @@ class Archive:
             if "filename" in fields
         )
 
-    def download(self, package: Package) -> Blob:
-        """Fetch one package into the store, or find it there.
+    def closure(self, names: Iterable[str]) -> tuple[str, ...]:
+        """These packages and all they depend on, recommendations left out; sorted.
 
         Raises:
-            GoneError: the mirror no longer has it.
+            UsageError: the suite lacks one of them, or they do not fit together.
+        """
+        wanted = [f"{name}:{self.architecture}" for name in names]
+        done = self._apt(
+            *("apt-get", "-q", "--simulate", "--no-install-recommends", "install", *wanted),
+            limit=_QUERY_LIMIT,
+        )
+        if done.status != 0:
+            raise UsageError(f"suite {self.suite}: {complaint_of(done.stderr)}; take another suite")
+        return tuple(sorted(re.findall(r"^Inst (\S+) ", done.stdout.decode(), re.MULTILINE)))
+
+    def download(self, package: Package) -> Blob:
+        """Fetch one package into the store, or find it there; errors as of download_all."""
+        return self.download_all([package])[0]
+
+    def download_all(self, packages: Sequence[Package]) -> tuple[Blob, ...]:
+        """Fetch packages into the store, or find them there; in the order given.
+
+        Raises:
+            GoneError: the mirror no longer has one of them.
             NetworkError: the mirror does not answer.
         """
+        first = packages[0]
+        what = f"{first.name} {first.version} of {self.suite}"
+        if len(packages) > 1:
+            what = f"{len(packages)} packages of {self.suite}"
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self._root) as folder:
             done = self._apt(
                 *("apt-get", "-q", "download"),
-                f"{package.name}:{ARCHITECTURE}={package.version}",
+                *(f"{p.name}:{self.architecture}={p.version}" for p in packages),
                 limit=_DOWNLOAD_LIMIT,
                 cwd=Path(folder),
             )
-            what = f"{package.name} {package.version} of {self.suite}"
             if done.status != 0:
                 problem = f"{what}: {complaint_of(done.stderr)}"
                 if _NOT_THERE.search(done.stderr):
                     raise GoneError(f"{problem}; try again when the mirror is in step")
                 raise NetworkError(f"{problem}; check the network and try again")
             files = list(Path(folder).glob("*.deb"))
-            if len(files) != 1:
+            if len(files) != len(packages):
                 raise InfraError(f"{what}: apt-get download left {len(files)} files; try again")
-            blob = self._store.put_file(files[0])
-        if blob.sha256 != package.sha256:
-            raise InfraError(f"{what}: not the bytes that the index promises; fetch it again")
-        return blob
+            blobs = {blob.sha256: blob for blob in map(self._store.put_file, files)}
+        wrong = [package.name for package in packages if package.sha256 not in blobs]
+        if wrong:
+            raise InfraError(
+                f"{what}: {wrong[0]} is not the bytes that the index promises; fetch it again"
+            )
+        return tuple(blobs[package.sha256] for package in packages)
 
     def tidy(self) -> None:
         """Remove what apt makes anew in a second: its binary cache, as large as ten kernels."""
@@ -168,7 +202,7 @@ class Archive:
             option = f" [signed-by={','.join(self._mirror.signed_by.split())}]"
         line = f"deb{option} {self._mirror.uri} {self.suite} main\n"
         write_whole(self._root / "sources.list", line.encode())
-        conf = _APT_CONF.format(root=self._root, architecture=ARCHITECTURE)
+        conf = _APT_CONF.format(root=self._root, architecture=self.architecture)
         write_whole(self._root / "apt.conf", conf.encode())
 
     def _apt(self, *argv: str, limit: float, cwd: Path | None = None) -> Finished:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What was built once: files named by a hash of everything that went into them.
+"""What was built once: files (or folders) named by a hash of everything that went into them.
 
 An entry appears whole or not at all, is made by one process at a time, and the entries used
 longest ago go when there are too many.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -48,6 +49,8 @@ class Cache:
     def get(self, key: str, build: Callable[[Path], None]) -> Path:
         """The entry; where it is not there, ``build`` writes it to the path it is given.
 
+        ``build`` makes a file, or a folder where what was built must keep its name.
+
         InfraError where the folder cannot be written, or another process holds the entry for
         too long; what ``build`` raises passes through, and leaves no entry.
         """
@@ -83,7 +86,7 @@ class Cache:
         try:
             os.utime(entry)
         except OSError:
-            return entry.is_file()
+            return entry.exists()
         return True
 
     def _prune(self, keep: Path) -> None:
@@ -97,4 +100,7 @@ class Cache:
         aged.sort(reverse=True)
         for _, entry in aged[self._most - 1 :]:
             with contextlib.suppress(FileNotFoundError):
-                entry.unlink()
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
