@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.generate.guest import generate_guest
+from harness.generate.pgtable import generate_pgtable
 from harness.vocabulary import UsageError
-from reference_model.profiles import Environment, SemanticsProfile
+from reference_model.profiles import PROFILES, Environment, SemanticsProfile
 from reference_model.scenario import Scenario
 
 #: Suites that can be generated.
-SUITES = ("guest",)
+SUITES = ("guest", "pgtable")
 
 __all__ = ["SUITES", "generate"]
 
@@ -28,10 +29,14 @@ def generate(
 ) -> Iterator[Scenario]:
     """``count`` scenarios of a suite.
 
-    Number i depends on (suite, seed, i) alone, and for suite ``pgtable`` on the profile and the
-    environment it is generated for. UsageError for a suite that cannot be generated.
+    Number i depends on (suite, seed, i) alone, and for suite ``pgtable`` on the profile (v6.12
+    where none is given) and the environment it is generated for. UsageError for a suite that
+    cannot be generated.
     """
     if suite not in SUITES:
         raise UsageError(f"no generator for suite '{suite}'; this version has: {', '.join(SUITES)}")
     for index in range(count):
-        yield generate_guest(seed, index)
+        if suite == "pgtable":
+            yield generate_pgtable(seed, index, profile or PROFILES["v6.12"], env or Environment())
+        else:
+            yield generate_guest(seed, index)

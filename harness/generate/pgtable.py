@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Scenarios of the pgtable suite: steered toward every transition of the model.
+
+Scenario number i takes its turn in a fixed, shuffled list of all transitions
+(:func:`reference_model.transition_universe.universe`): it puts up the small cases that end in the
+next few of them, each at a place of its own, and between them draws steps that look at the table
+as it then stands. So any stretch of numbers covers as much as its length allows, and number i
+depends on (seed, i, profile, environment) alone.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from random import Random
+
+import msgspec
+
+from harness.generate.pgtable_draw import Draw
+from harness.generate.pgtable_safe import harmless
+from reference_model.geometry import geometry, unsupported_ipa
+from reference_model.profiles import Environment, SemanticsProfile
+from reference_model.scenario import Destroy, PgtableOp, PgtableScenario, Unmap
+from reference_model.transition_kitchen import PLENTY, Kitchen, Place, scenario_cache
+from reference_model.transition_sight import Sight, is_empty, sight
+from reference_model.transition_universe import Aim, universe
+from reference_model.transitions import Watcher
+
+#: Transitions that one scenario aims at.
+_AIMS = 3
+_LENGTHS = range(16, 25)
+#: Draws among which the one is taken whose kind has come up least in the scenario.
+_DRAWS = 3
+#: IPA sizes worth a table: the default, the least, roots of 1, 2, 8 and 16 pages, each root level.
+_IPA_BITS = (32, 34, 36, 39, 40, 40, 40, 40, 42, 43, 44, 46, 47, 48, 52)
+
+
+def generate_pgtable(
+    seed: int, index: int, profile: SemanticsProfile, env: Environment
+) -> PgtableScenario:
+    """Scenario number ``index`` of a seed, for a kernel of ``profile`` on a host ``env``."""
+    facts = ",".join(f"{key}={value}" for key, value in sorted(env.facts().items()))
+    # String seeds are hashed with SHA-512 by random.seed: the same on every Python.
+    random = Random(f"pgtable:{seed}:{index}:{profile.name}:{facts}")  # noqa: S311 - repeatable
+    aims = _aims(seed, index, profile, env)
+    steps = _Walk(random, aims, profile, env)
+    return PgtableScenario(
+        schema=1,
+        id=f"pgtable-{profile.name}-{env.granule.lower()}-s{seed}-{index:05d}",
+        granule=env.granule,  # type: ignore[arg-type]
+        ipa_bits=steps.ipa_bits,
+        memcache=steps.memcache,
+        steps=tuple(steps.steps),
+    )
+
+
+@lru_cache(maxsize=16)
+def _turns(profile: SemanticsProfile, env: Environment) -> tuple[Aim, ...]:
+    """The transitions in the order in which scenarios take them."""
+    aims = list(universe(profile, env).values())
+    Random(f"turns:{profile.name}").shuffle(aims)  # noqa: S311 - repeatable, not secret
+    return tuple(aims)
+
+
+def _aims(seed: int, index: int, profile: SemanticsProfile, env: Environment) -> list[Aim]:
+    """What scenario ``index`` aims at; another seed begins elsewhere in the list."""
+    turns = _turns(profile, env)
+    begin = Random(f"begin:{seed}").randrange(len(turns)) + index * _AIMS  # noqa: S311
+    return [turns[(begin + number) % len(turns)] for number in range(_AIMS)]
+
+
+def _sizes_for(aims: list[Aim], profile: SemanticsProfile, env: Environment) -> list[int]:
+    """IPA sizes of the host whose root serves the aims; first of all the one that is choosy."""
+    lpa2 = env.lpa2 and profile.stage2.lpa2
+    levels = {
+        bits: geometry(env.page_shift, bits, lpa2).start_level
+        for bits in (*_IPA_BITS, env.ipa_limit)
+        if not unsupported_ipa(env.page_shift, bits, env.ipa_limit, lpa2)
+    }
+    wanted = [aim for aim in aims if aim.exactly][:1] or aims
+    usable = [bits for bits in _IPA_BITS if bits in levels]
+    fitting = [bits for bits in usable if all(_serves(aim, levels[bits]) for aim in wanted)]
+    return fitting or usable or list(levels)
+
+
+def _serves(aim: Aim, level: int) -> bool:
+    """A root at ``level`` can show the transition."""
+    return level == aim.start_level or (level < aim.start_level and not aim.exactly)
+
+
+class _Walk:
+    """The steps of one scenario."""
+
+    def __init__(
+        self, random: Random, aims: list[Aim], profile: SemanticsProfile, env: Environment
+    ) -> None:
+        self.random = random
+        caches = [scenario_cache(aim.recipe) for aim in aims]
+        asked = [pages for pages in caches if pages is not msgspec.UNSET]
+        self.memcache = random.choice(asked) if asked else PLENTY
+        fitting = (self.memcache, msgspec.UNSET)
+        aims = [aim for aim in aims if scenario_cache(aim.recipe) in fitting]
+        self.ipa_bits = random.choice(_sizes_for(aims, profile, env))
+        self.watcher = Watcher(self.ipa_bits, self.memcache, profile, env)
+        self.draw = Draw(random, self.watcher, profile, self.memcache)
+        self.steps: list[PgtableOp] = []
+        self.seen: dict[tuple[str, Sight], int] = {}
+        level = self.watcher.state.geometry.start_level
+        self._compose([aim for aim in aims if _serves(aim, level)])
+
+    def _compose(self, aims: list[Aim]) -> None:
+        length = self.random.choice(_LENGTHS)
+        last: Aim | None = None
+        for aim in aims:
+            if aim.recipe.op == "destroy":
+                last = aim
+                continue
+            self._freely(self.random.randrange(4))
+            self._aim(aim)
+        self._freely(length - len(self.steps))
+        if last is not None or self.random.random() < 0.1:
+            self._destroy(last)
+
+    def _step(self, op: PgtableOp) -> None:
+        self.watcher.advance(op)
+        self.steps.append(op)
+
+    # --- free steps --------------------------------------------------------------------------
+
+    def _freely(self, count: int) -> None:
+        for _ in range(count):
+            state = self.watcher.state
+            drawn = [op for op in (self.draw.op() for _ in range(_DRAWS)) if harmless(state, op)]
+            looks = [(op.name, sight(state, op)) for op in drawn]
+            if drawn:
+                least = min(range(len(drawn)), key=lambda n: self.seen.get(looks[n], 0))
+                self.seen[looks[least]] = self.seen.get(looks[least], 0) + 1
+                self._step(drawn[least])
+
+    # --- aimed steps ---------------------------------------------------------------------------
+
+    def _aim(self, aim: Aim) -> None:
+        """The case that ends in the transition, at a place where nothing is."""
+        kitchen = Kitchen(aim.recipe, self.watcher.state, self._place())
+        for op in kitchen.setup():
+            self._step(op)
+        op = kitchen.request()
+        if harmless(self.watcher.state, op):
+            self._step(op)
+
+    def _place(self) -> Place:
+        large, limit = self.draw.large, self.draw.limit
+        state = self.watcher.state
+        place = Place(large, large)
+        for _ in range(4):
+            ipa = self.random.randrange(1, limit // large - 1) * large
+            place = Place(ipa, (ipa + self.draw.offset) % (1 << state.geometry.pa_bits))
+            if is_empty(state, ipa - large, ipa + large):
+                return place
+        self._step(Unmap(ipa=place.ipa - large, size=2 * large))
+        return place
+
+    def _destroy(self, aim: Aim | None) -> None:
+        """The last step; aimed at, it comes over what the aim asks for and nothing else."""
+        if aim is not None:
+            limit = self.draw.limit
+            everything = Unmap(ipa=0, size=limit)
+            if harmless(self.watcher.state, everything):
+                self._step(everything)
+            self._aim(aim)
+            return
+        self._step(Destroy())

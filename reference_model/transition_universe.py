@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""All transitions that the recipes reach under a profile, each with the recipe that reaches it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+from msgspec import Struct
+
+from reference_model.geometry import geometry
+from reference_model.profiles import Environment, SemanticsProfile
+from reference_model.transition_kitchen import PLENTY, Kitchen, Place, scenario_cache
+from reference_model.transition_recipes import Recipe, recipes
+from reference_model.transitions import Transition, Watcher
+
+#: IPA sizes with roots of level 1, 0 (4K pages) and 2, as far as the granule has them.
+_SIZES = {12: (40, 48, 33), 14: (47, 40), 16: (47, 40)}
+
+
+class Aim(Struct, frozen=True, gc=False):
+    """How a transition is reached: a recipe, in a table with its root at ``start_level``.
+
+    ``exactly``: no other root will do; else one above it does as well.
+    """
+
+    recipe: Recipe
+    start_level: int
+    exactly: bool
+
+
+@lru_cache(maxsize=16)
+def universe(profile: SemanticsProfile, env: Environment) -> dict[Transition, Aim]:
+    """Every transition, with the first recipe that ends in it; the same order every time.
+
+    Not among them: what differs only in what comes third or later in a range.
+    """
+    found: dict[Transition, Aim] = {}
+    lpa2 = env.lpa2 and profile.stage2.lpa2
+    roots: set[int] = set()
+    for bits in _SIZES[env.page_shift]:
+        shape = geometry(env.page_shift, min(bits, env.ipa_limit), lpa2)
+        if shape.start_level in roots:
+            continue
+        for recipe in recipes(shape, profile.stage2):
+            if roots and (len(recipe.cells) > 1 or recipe.twist):
+                continue  # the same under every root
+            aim = Aim(recipe, shape.start_level, exactly=bool(roots))
+            found.setdefault(_outcome(recipe, shape.ipa_bits, profile, env), aim)
+        roots.add(shape.start_level)
+    return found
+
+
+def _outcome(
+    recipe: Recipe, ipa_bits: int, profile: SemanticsProfile, env: Environment
+) -> Transition:
+    """The transition that a recipe ends in, alone in its table."""
+    cache = scenario_cache(recipe)
+    watcher = Watcher(ipa_bits, PLENTY if cache is msgspec.UNSET else cache, profile, env)
+    shape = watcher.state.geometry
+    largest = shape.size(max(shape.block_level, shape.start_level))
+    kitchen = Kitchen(recipe, watcher.state, Place(2 * largest, 4 * largest))
+    for op in kitchen.setup():
+        watcher.advance(op)
+    return watcher.step(kitchen.request())[1]
