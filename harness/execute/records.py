@@ -11,10 +11,11 @@ import re
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
+from harness.execute.delta import Delta, expand
 from harness.vocabulary import RunStatus, ScenarioRun
-from reference_model.outcome import CHANNELS, Observation
+from reference_model.outcome import CHANNELS, AnnotationRun, LeafRun, Observation
 
 PROTOCOL = 1
 #: Lines kept that belong to no record, per scenario and outside; a raw line is quoted up to…
@@ -35,9 +36,18 @@ class Hello(Struct, frozen=True):
 
 
 class _Step(Observation, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A step record: an observation and its number."""
+    """A step record: an observation and its number; long lists as of :mod:`.delta`."""
 
     n: int
+    leaves_delta: Delta[LeafRun] | UnsetType = UNSET
+    annotations_delta: Delta[AnnotationRun] | UnsetType = UNSET
+
+    def observation(self, before: Observation) -> Observation:
+        """What was seen, in full; ValueError where it does not fit the step before."""
+        seen = {channel: getattr(self, channel) for channel in CHANNELS}
+        seen["leaves"] = expand(self.leaves, self.leaves_delta, before.leaves)
+        seen["annotations"] = expand(self.annotations, self.annotations_delta, before.annotations)
+        return Observation(**seen)
 
 
 class _End(Struct, frozen=True):
@@ -130,9 +140,11 @@ class Records:
         if record.n != len(running.steps):
             self._spoil(f"step record {record.n} where {len(running.steps)} was due: {line}")
             return
-        running.steps.append(
-            Observation(**{channel: getattr(record, channel) for channel in CHANNELS})
-        )
+        before = running.steps[-1] if running.steps else Observation()
+        try:
+            running.steps.append(record.observation(before))
+        except ValueError as error:
+            self._spoil(f"malformed step record ({error}): {line}")
 
     def _on_end(self, line: str) -> list[tuple[int, ScenarioRun]]:
         self.progress += 1
