@@ -237,7 +237,7 @@ def run_open(
         if not wanted:
             continue
         for at, run in _runs(
-            target, batches, index, wanted, white_box.files, settings, listener, stop
+            target, batches, index, wanted, white_box, settings, listener, stop
         ):
             _report(chunk[at], predictions[at], run, info, profile, settings, listener)
 
@@ -250,12 +250,14 @@ class _WhiteBox:
         self._module = module
         self._reason = ""
         self.files: tuple[str, ...] = ()
+        #: What broke the build: INFRA for the scenarios that need the module.
+        self.failure: HarnessError | None = None
 
     def skipped(self, scenario: Scenario, prediction: Prediction) -> Prediction:
         """The prediction, or a skip where its suite needs a module that cannot be had."""
         if scenario.suite != "pgtable" or prediction.skip:
             return prediction
-        if not self.files and not self._reason:
+        if not self.files and not self._reason and self.failure is None:
             self._build()
         if not self._reason:
             return prediction
@@ -269,6 +271,8 @@ class _WhiteBox:
             self.files = (self._module(self._info),)
         except NoModuleError as error:
             self._reason = f"no white-box module: {error}"
+        except HarnessError as error:
+            self.failure = error
 
 
 def _runs(
@@ -276,7 +280,7 @@ def _runs(
     batches: Batches,
     index: int,
     wanted: list[int],
-    files: tuple[str, ...],
+    white_box: _WhiteBox,
     settings: Settings,
     listener: Listener,
     stop: threading.Event,
@@ -285,6 +289,8 @@ def _runs(
     chunk = batches.chunks[index]
     waiting = {chunk[at].id: at for at in wanted}
     try:
+        if white_box.failure is not None and any(s.suite == "pgtable" for s in chunk):
+            raise white_box.failure
         if len(wanted) == len(chunk):
             program = batches.prepare(index).result()
         else:
@@ -292,7 +298,7 @@ def _runs(
         batches.prepare(index + 1)
         for run in run_batch(
             target,
-            msgspec.structs.replace(program, files=files),
+            msgspec.structs.replace(program, files=white_box.files),
             scenario_timeout=settings.scenario_timeout,
             stop=stop,
             on_event=listener.on_note,

@@ -14,7 +14,14 @@ from harness import kernels as kernel_room
 from harness import targets as target_room
 from harness.campaign import TargetPlan
 from harness.targets import QemuConfig, Target
-from harness.vocabulary import UsageError
+from harness.toolchain import build_module
+from harness.vocabulary import (
+    NetworkError,
+    NoModuleError,
+    TargetInfo,
+    ToolMissingError,
+    UsageError,
+)
 
 DEFAULT_KERNEL = "debian:trixie"
 
@@ -69,8 +76,28 @@ def plans_from(
     for spec in specs:
         kernel_room.parse_spec(spec)
     again = _options(machine)
-    plans = [TargetPlan(spec, _booter(spec, config), ("--kernel", spec, *again)) for spec in specs]
-    return plans + [TargetPlan(name, _opener(name), ("--target", name)) for name in targets]
+    plans = [
+        TargetPlan(spec, _booter(spec, config), ("--kernel", spec, *again), white_box_module)
+        for spec in specs
+    ]
+    return plans + [
+        TargetPlan(name, _opener(name), ("--target", name), white_box_module) for name in targets
+    ]
+
+
+def white_box_module(info: TargetInfo) -> str:
+    """The pgtable module for a target's kernel, built against that kernel's own headers.
+
+    NoModuleError where there are no headers or no tools to build with; BuildError where the build
+    itself fails.
+    """
+    try:
+        tree = kernel_room.fetch_headers(
+            info.release, progress=lambda text: click.echo(text, err=True)
+        )
+        return str(build_module(tree))
+    except (UsageError, NetworkError, ToolMissingError) as error:
+        raise NoModuleError(str(error)) from error
 
 
 def plans_again(options: Sequence[str]) -> list[TargetPlan]:
