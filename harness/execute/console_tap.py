@@ -12,6 +12,14 @@ from harness.vocabulary import TransportLostError
 
 #: Seconds between two looks at the console.
 _LOOK = 0.01
+#: A serial port that sleeps (runtime PM, since 6.5) takes a write and sends it a moment later,
+#: which is too late for the last words of a program that ends its kernel: keep it awake.
+_SCRIPT = """
+for port in /sys/bus/serial-base/devices/*/power/control; do
+	[ -w "$port" ] && echo on >"$port"
+done
+exec "$0" "$@" >{console}
+"""
 _RECORD = re.compile(r"# (?:hello|start|step|end) ")
 #: A kernel message that cut into a record.
 _STAMP = re.compile(r"\[ *\d+\.\d{6}\]")
@@ -23,7 +31,7 @@ class ConsoleTap:
     def __init__(self, target: Target, argv: Sequence[str]) -> None:
         self._target = target
         self.log: list[str] = []
-        script = f'exec "$0" "$@" >{target.console}'
+        script = _SCRIPT.format(console=target.console)
         self._command: Command = target.start(["sh", "-c", script, *argv])
         self._lost: TransportLostError | None = None
         self._ended = False

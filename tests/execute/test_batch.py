@@ -7,7 +7,7 @@ from threading import Event as Flag
 
 import pytest
 
-from harness.execute import Hello, run_batch, runner
+from harness.execute import Hello, run_batch, runner, watch
 from harness.execute.batch import MAX_BARREN
 from harness.targets import Condition, Health
 from harness.vocabulary import RunStatus, ScenarioRun
@@ -325,3 +325,38 @@ def test_a_slow_scenario_does_not_keep_back_the_one_before() -> None:
     runs = run_batch(target, program("a", "b"), scenario_timeout=30)
     assert next(runs).id == "a"
     runs.close()  # type: ignore[attr-defined]
+
+
+def test_an_oops_that_the_kernel_survives_is_cleared_up_like_a_warning() -> None:
+    oops = PANIC[:-1]
+    target = FakeTarget(
+        [*scenario(0, "a"), *start_of(1, "b"), Log(oops), *scenario(1, "b")[-2:],
+         *scenario(2, "c"), Exit(0)],
+        [*scenario(0, "a"), Exit(0)],
+        [*start_of(1, "b"), Log(oops), *scenario(1, "b")[-2:], Exit(0)],
+        [*scenario(2, "c"), Exit(0)],
+    )  # fmt: skip
+    assert statuses(play(target, "a", "b", "c")) == "a:done b:crash c:done"
+
+
+def test_only_what_ended_soon_after_an_oops_is_suspected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_DYING", -1.0)
+    target = FakeTarget(
+        [*start_of(0, "a"), Log(PANIC[:-1]), *scenario(0, "a")[-2:], *scenario(1, "b"),
+         *scenario(2, "c"), *scenario(3, "d"), Exit(0)],
+        [*start_of(0, "a"), Log(PANIC[:-1]), *scenario(0, "a")[-2:], Exit(0)],
+        [*scenario(1, "b"), Exit(0)],
+    )  # fmt: skip
+    assert statuses(play(target, "a", "b", "c", "d")) == "a:crash b:done c:done d:done"
+
+
+def test_last_words_that_come_while_records_are_on_their_way() -> None:
+    target = FakeTarget(
+        [*scenario(0, "a")[:-2], Log(PANIC[:1]), *scenario(0, "a")[-2:], *scenario(1, "b"),
+         *start_of(2, "c"), Log(PANIC[1:]), RESET],
+        [*start_of(2, "c"), Log(PANIC), RESET],
+        [*scenario(3, "d"), Exit(0)],
+    )  # fmt: skip
+    runs = play(target, "a", "b", "c", "d")
+    assert statuses(runs) == "a:done b:done c:crash d:done"
+    assert set(PANIC) <= set(runs["c"].log)
