@@ -47,14 +47,21 @@ class Kitchen:
         self.recipe = recipe
         self.state = state
         self.geometry = state.geometry
-        if "pa edge" in recipe.twist:
-            place = Place(place.ipa, 1 << self.geometry.pa_bits)
         self.place = place
+        if "pa edge" in recipe.twist:
+            # The largest output address is that of the last cell but one.
+            last = self.span()[1] - self.geometry.size(recipe.cells[-1][0])
+            edge = (1 << self.geometry.pa_bits) - last + place.ipa
+            self.place = Place(place.ipa, edge)
 
     def span(self) -> tuple[int, int]:
-        """[start, end) of the cells: the last of several begins at the place."""
-        sizes = [self.geometry.size(level) for level, _ in self.recipe.cells]
-        start = self.place.ipa - sum(sizes[:-1])
+        """[start, end) of the cells. The place is where the last of several begins; but where the
+        first is part of a larger leaf that no other should be part of, it is where that ends.
+        """
+        cells = self.recipe.cells
+        sizes = [self.geometry.size(level) for level, _ in cells]
+        apart = len(cells) > 1 and rise(cells[0][1]) and not rise(cells[-1][1])
+        start = self.place.ipa - sum(sizes[: 1 if apart else -1])
         return start, start + sum(sizes)
 
     # --- set-up ----------------------------------------------------------------------------
@@ -96,9 +103,10 @@ class Kitchen:
             yield from self._leaf(what, addr, size)
 
     def _leaf(self, what: str, addr: int, size: int) -> Iterator[PgtableOp]:
+        """One leaf of ``size``; its output is cut to what such a leaf can have."""
         prot = {"perms": "r", "exec": "rwx", "sw+perms": "r", "type": "rw-device"}.get(what, "rw")
         sw = {"sw": 1, "sw+perms": 6}.get(what, 0)
-        pa = self.output(addr) + (size if what == "output" else 0)
+        pa = (self.output(addr) & ~(size - 1)) + (size if what == "output" else 0)
         yield sc.Map(ipa=addr, size=size, pa=pa, prot=prot, sw=sw, memcache=PLENTY)
         if what == "old":
             yield sc.MkOld(ipa=addr, size=size)

@@ -126,7 +126,7 @@ class _Menu:
                 yield Recipe("map", cells, tabled, (), cache, twist)
         # Something, then -EAGAIN or not, then the end of the output addresses.
         late: list[Cells] = [
-            ((level, what), (_PAGE, "same"), (_PAGE, "hole"))
+            ((level, what), (level, "same"), (_PAGE, "hole"))
             for level in (_PAGE, _BLOCK)
             for what in self._met_by_map(level)
         ]

@@ -8,14 +8,14 @@ from functools import lru_cache
 import msgspec
 from msgspec import Struct
 
-from reference_model.geometry import geometry
+from reference_model.geometry import geometry, unsupported_ipa
 from reference_model.profiles import Environment, SemanticsProfile
 from reference_model.transition_kitchen import PLENTY, Kitchen, Place, scenario_cache
 from reference_model.transition_recipes import Recipe, recipes
 from reference_model.transitions import Transition, Watcher
 
-#: IPA sizes with roots of level 1, 0 (4K pages) and 2, as far as the granule has them.
-_SIZES = {12: (40, 48, 33), 14: (47, 40), 16: (47, 40)}
+#: IPA sizes with roots of level 1, 2 and 0, as far as granule and host have them.
+_SIZES = {12: (40, 48, 33), 14: (47, 40, 52), 16: (47, 40)}
 
 
 class Aim(Struct, frozen=True, gc=False):
@@ -40,7 +40,8 @@ def universe(profile: SemanticsProfile, env: Environment) -> dict[Transition, Ai
     roots: set[int] = set()
     for bits in _SIZES[env.page_shift]:
         shape = geometry(env.page_shift, min(bits, env.ipa_limit), lpa2)
-        if shape.start_level in roots:
+        unsupported = unsupported_ipa(env.page_shift, shape.ipa_bits, env.ipa_limit, lpa2)
+        if unsupported or shape.start_level in roots:
             continue
         for recipe in recipes(shape, profile.stage2):
             if roots and (len(recipe.cells) > 1 or recipe.twist):

@@ -5,11 +5,13 @@ Scenario number i takes its turn in a fixed, shuffled list of all transitions
 (:func:`reference_model.transition_universe.universe`): it puts up the small cases that end in the
 next few of them, each at a place of its own, and between them draws steps that look at the table
 as it then stands. So any stretch of numbers covers as much as its length allows, and number i
-depends on (seed, i, profile, environment) alone.
+depends on (seed, i, profile, environment) alone. What no scenario does to a kernel, and why,
+stands in :mod:`harness.generate.pgtable_safe`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
 
@@ -54,22 +56,38 @@ def generate_pgtable(
 
 
 @lru_cache(maxsize=16)
-def _turns(profile: SemanticsProfile, env: Environment) -> tuple[Aim, ...]:
-    """The transitions in the order in which scenarios take them."""
+def _turns(profile: SemanticsProfile, env: Environment) -> tuple[tuple[Aim, ...], ...]:
+    """The transitions in the order in which scenarios take them, those of one scenario together.
+
+    At most one of a scenario's asks for something of the scenario as a whole.
+    """
     aims = list(universe(profile, env).values())
     Random(f"turns:{profile.name}").shuffle(aims)  # noqa: S311 - repeatable, not secret
-    return tuple(aims)
+    choosy = [aim for aim in aims if _is_choosy(aim)]
+    others = [aim for aim in aims if not _is_choosy(aim)]
+    count = max(len(choosy), -(-len(aims) // _AIMS))
+    turns: list[list[Aim]] = [choosy[number : number + 1] for number in range(count)]
+    places = [turn for _ in range(_AIMS) for turn in turns]
+    for turn in places:
+        if others and len(turn) < _AIMS:
+            turn.append(others.pop())
+    return tuple(tuple(turn) for turn in turns)
 
 
-def _aims(seed: int, index: int, profile: SemanticsProfile, env: Environment) -> list[Aim]:
-    """What scenario ``index`` aims at; another seed begins elsewhere in the list."""
+def _is_choosy(aim: Aim) -> bool:
+    cache = scenario_cache(aim.recipe)
+    return aim.exactly or aim.recipe.op == "destroy" or cache is not msgspec.UNSET
+
+
+def _aims(seed: int, index: int, profile: SemanticsProfile, env: Environment) -> tuple[Aim, ...]:
+    """What scenario ``index`` aims at; another seed begins elsewhere."""
     turns = _turns(profile, env)
-    begin = Random(f"begin:{seed}").randrange(len(turns)) + index * _AIMS  # noqa: S311
-    return [turns[(begin + number) % len(turns)] for number in range(_AIMS)]
+    begin = Random(f"begin:{seed}").randrange(len(turns))  # noqa: S311 - repeatable, not secret
+    return turns[(begin + index) % len(turns)]
 
 
-def _sizes_for(aims: list[Aim], profile: SemanticsProfile, env: Environment) -> list[int]:
-    """IPA sizes of the host whose root serves the aims; first of all the one that is choosy."""
+def _sizes_for(aims: Sequence[Aim], profile: SemanticsProfile, env: Environment) -> list[int]:
+    """IPA sizes of the host whose root serves the aims, or at least the one that is choosy."""
     lpa2 = env.lpa2 and profile.stage2.lpa2
     levels = {
         bits: geometry(env.page_shift, bits, lpa2).start_level
@@ -91,14 +109,12 @@ class _Walk:
     """The steps of one scenario."""
 
     def __init__(
-        self, random: Random, aims: list[Aim], profile: SemanticsProfile, env: Environment
+        self, random: Random, aims: Sequence[Aim], profile: SemanticsProfile, env: Environment
     ) -> None:
         self.random = random
         caches = [scenario_cache(aim.recipe) for aim in aims]
         asked = [pages for pages in caches if pages is not msgspec.UNSET]
-        self.memcache = random.choice(asked) if asked else PLENTY
-        fitting = (self.memcache, msgspec.UNSET)
-        aims = [aim for aim in aims if scenario_cache(aim.recipe) in fitting]
+        self.memcache = asked[0] if asked else PLENTY
         self.ipa_bits = random.choice(_sizes_for(aims, profile, env))
         self.watcher = Watcher(self.ipa_bits, self.memcache, profile, env)
         self.draw = Draw(random, self.watcher, profile, self.memcache)
@@ -107,7 +123,7 @@ class _Walk:
         level = self.watcher.state.geometry.start_level
         self._compose([aim for aim in aims if _serves(aim, level)])
 
-    def _compose(self, aims: list[Aim]) -> None:
+    def _compose(self, aims: Sequence[Aim]) -> None:
         length = self.random.choice(_LENGTHS)
         last: Aim | None = None
         for aim in aims:

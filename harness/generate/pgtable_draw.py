@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import TypeVar
+from typing import TypeAlias
 
 import msgspec
 
@@ -20,8 +20,8 @@ from reference_model.scenario import PgtableOp, WalkFlag
 from reference_model.transition_kitchen import PLENTY, tables_needed
 from reference_model.transitions import Watcher
 
-_Op = TypeVar("_Op", bound=PgtableOp)
-_RANGES = (sc.Unmap, sc.WrProtect, sc.Flush, sc.MkOld, sc.IsYoung, sc.Split, sc.Annotate)
+_Ranged: TypeAlias = sc.Unmap | sc.WrProtect | sc.Flush | sc.MkOld | sc.IsYoung
+_RANGES: tuple[type[_Ranged], ...] = (sc.Unmap, sc.WrProtect, sc.Flush, sc.MkOld, sc.IsYoung)
 
 
 class Draw:
@@ -217,7 +217,7 @@ class Draw:
 
     # --- the other operations --------------------------------------------------------------------
 
-    def _ranged(self, kind: type[_Op]) -> _Op:
+    def _ranged(self, kind: type[_Ranged]) -> _Ranged:
         ipa = self._spot()
         size = self._size(ipa)
         run = self._run()
@@ -226,7 +226,7 @@ class Draw:
         elif self._chance(0.06):
             half = self.limit // 2
             ipa, size = self.random.choice(((0, self.limit), (0, half), (half, half)))
-        return kind(ipa=ipa, size=size)  # type: ignore[call-arg]
+        return kind(ipa=ipa, size=size)
 
     def _relax(self) -> sc.RelaxPerms:
         letters = self.random.choice(("rw", "rw", "rwx", "r", "rx", "x", "w", ""))
@@ -238,7 +238,19 @@ class Draw:
         ipa = self._spot()
         size = min(self._size(ipa), self.block + self.page)
         if self.knobs.annotate == "typed":
-            owners = (2, 3, 2, 3, 0x12342, 0x2, 0xFFF_FFFF_FFFF_FFF3, 4, 15, 0, 1, 1 << 60 | 2)
+            owners: tuple[int, ...] = (
+                2,
+                3,
+                2,
+                3,
+                0x12342,
+                0xFFF_FFFF_FFFF_FFF3,
+                4,
+                15,
+                0,
+                1,
+                1 << 60 | 2,
+            )
         else:
             owners = (1, 1, 1, 1, 0, 0, 2, 255)
         return sc.Annotate(ipa=ipa, size=size, owner=self.random.choice(owners))
@@ -248,8 +260,8 @@ class Draw:
         size = self._size(ipa)
         blocks = [run for run in self.watcher.last.leaves or () if run[1] > self.page]
         if blocks and self._chance(0.7):
-            run = self.random.choice(blocks)
-            ipa, size = run[0], run[1] * run[7]
+            block = self.random.choice(blocks)
+            ipa, size = block[0], block[1] * block[7]
         pages = self.random.choice((0, 1, 1, 1, 2, 3, PLENTY))
         if self._chance(0.03):
             pages = self.geometry.entries + self.random.choice((0, 1, 2))
@@ -279,17 +291,13 @@ class Draw:
             return self._finish(sc.Map(ipa=ipa, size=size, pa=pa, prot="rw"))
         if self._chance(0.3):
             return sc.RelaxPerms(ipa=ipa, prot="rw", flags=self._flags())
-        lacking = {
-            sc.Split: not self.knobs.split,
-            sc.Annotate: self.knobs.annotate == "none",
-        }
-        kind = random.choice([kind for kind in _RANGES if not lacking.get(kind)])
-        if kind is sc.Split:
-            return sc.Split(ipa=ipa, size=size, memcache=1)
-        if kind is sc.Annotate:
-            owner = 2 if self.knobs.annotate == "typed" else 1
-            return sc.Annotate(ipa=ipa, size=min(size, limit), owner=owner)
-        return kind(ipa=ipa, size=size)  # type: ignore[call-arg]
+        owner = 2 if self.knobs.annotate == "typed" else 1
+        ops: list[PgtableOp] = [kind(ipa=ipa, size=size) for kind in _RANGES]
+        if self.knobs.split:
+            ops.append(sc.Split(ipa=ipa, size=size, memcache=1))
+        if self.knobs.annotate != "none":
+            ops.append(sc.Annotate(ipa=ipa, size=size, owner=owner))
+        return random.choice(ops)
 
     def _unaligned(self, op: PgtableOp) -> PgtableOp:
         """The same, off by less than a page in one of its numbers."""
