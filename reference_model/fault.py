@@ -21,6 +21,8 @@ ENOMEM = -12
 FSC_EXTABT = 0x10
 #: What the runtime answers to an MMIO load, cut to the load's size.
 MMIO_FILL = 0x5A5A_5A5A_5A5A_5A5A
+#: HPFAR_EL2.FIPA holds IPA[47:12].
+_FIPA_STEP = 1 << 12
 #: No access takes more aborts than a permission fault, a notifier's retry and a map.
 _MAX_FAULTS = 8
 
@@ -122,7 +124,7 @@ class GuestMemory:
                 if kind == "x":
                     return self._inject(gpa, kind, faults + 1, calls)
                 return Effect(completed=False, exit="mmio", faults=faults + 1, maps=tuple(calls))
-            self._user_mem_abort(slot, gfn, kind, leaf is not None, calls)
+            self._user_mem_abort(slot, gpa, kind, leaf is not None, calls)
         raise AssertionError(f"access at {gpa:#x} does not settle")
 
     def _inject(self, gpa: int, kind: str, faults: int, calls: list[Call]) -> Effect:
@@ -130,9 +132,10 @@ class GuestMemory:
         return Effect(completed=False, injected=abort, faults=faults, maps=tuple(calls))
 
     def _user_mem_abort(
-        self, slot: Slot, gfn: int, kind: str, perm_fault: bool, calls: list[Call]
+        self, slot: Slot, gpa: int, kind: str, perm_fault: bool, calls: list[Call]
     ) -> None:
         """One abort on a slot's page; it may end in a retry with nothing mapped."""
+        gfn = gpa >> self.env.page_shift
         page = gfn - slot.gfn
         write = kind == "w"
         if slot.memory.fault_in(page, write=write):
@@ -145,7 +148,7 @@ class GuestMemory:
         if slot.logging and not write:
             writable = False
         perms = Perms(w=writable, x=kind == "x" or self.env.dic)
-        ipa = gfn << self.env.page_shift
+        ipa = gpa & -self.env.page_size if self.knobs.maps_at_page else gpa & -_FIPA_STEP
         if perm_fault:
             calls.append(("relax", ipa, self._prot(perms), 0))
             old = self.stage2.get(gfn)

@@ -23,6 +23,9 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     #: The change_pte MMU notifier: breaking copy-on-write of a mapped page maps the new page
     #: read-only at once, if no table page is needed (its memcache is NULL).
     change_pte_maps: bool
+    #: The fault path calls the page-table API at the start of the page. Else at the faulting IPA
+    #: as HPFAR_EL2 gives it, in 4K steps whatever the page size; the walker rounds it down.
+    maps_at_page: bool
     prot: ProtBits
 
 
@@ -37,11 +40,11 @@ _X1 = ProtBits(x=1, w=2, r=4)
 _X3 = ProtBits(x=3, w=4, r=8)
 
 FAULT_KNOBS: dict[str, FaultKnobs] = {
-    "v5.10": FaultKnobs(oob_injects=False, change_pte_maps=True, prot=_X1),
-    "seed-2021": FaultKnobs(oob_injects=False, change_pte_maps=True, prot=_X1),
-    "v6.1": FaultKnobs(oob_injects=True, change_pte_maps=True, prot=_X1),
-    "v6.12": FaultKnobs(oob_injects=True, change_pte_maps=False, prot=_X1),
-    "v7.2": FaultKnobs(oob_injects=True, change_pte_maps=False, prot=_X3),
+    "v5.10": FaultKnobs(oob_injects=False, change_pte_maps=True, maps_at_page=False, prot=_X1),
+    "seed-2021": FaultKnobs(oob_injects=False, change_pte_maps=True, maps_at_page=False, prot=_X1),
+    "v6.1": FaultKnobs(oob_injects=True, change_pte_maps=True, maps_at_page=False, prot=_X1),
+    "v6.12": FaultKnobs(oob_injects=True, change_pte_maps=False, maps_at_page=False, prot=_X1),
+    "v7.2": FaultKnobs(oob_injects=True, change_pte_maps=False, maps_at_page=True, prot=_X3),
 }
 
 FAULT_KNOB_SOURCES: dict[str, KnobSource] = {
@@ -63,6 +66,16 @@ FAULT_KNOB_SOURCES: dict[str, KnobSource] = {
             "v6.1": "kvm_set_spte_gfn (6.1): map R with memcache NULL",
             "v6.12": "virt/kvm/kvm_main.c (6.12): no change_pte in kvm_mmu_notifier_ops",
             "v7.2": "virt/kvm/kvm_main.c (7.2): no change_pte in kvm_mmu_notifier_ops",
+        },
+    ),
+    "maps_at_page": KnobSource(
+        what="the fault path maps at the page's IPA, not at the 4K-aligned faulting IPA",
+        sources={
+            "v5.10": "user_mem_abort (5.10): kvm_pgtable_stage2_map(pgt, fault_ipa, ...)",
+            "seed-2021": "user_mem_abort (5.13): kvm_pgtable_stage2_map(pgt, fault_ipa, ...)",
+            "v6.1": "user_mem_abort (6.1): kvm_pgtable_stage2_map(pgt, fault_ipa, ...)",
+            "v6.12": "user_mem_abort (6.12): fault_ipa; seen on a 16K kernel",
+            "v7.2": "kvm_s2_fault_map (7.2): gfn_to_gpa(gfn)",
         },
     ),
     "prot": KnobSource(
