@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -14,7 +15,10 @@
 #define NODE	"/dev/" HX_DEVICE
 #define FILE_	HX_DEVICE ".ko"
 
+#define SMALLEST_IPA	32	/* bits, of a VM that any KVM can make */
+
 static int device = -1;
+static int vm = -1;
 static bool loaded;
 static struct hx_info info;
 static char reason[256];
@@ -75,6 +79,23 @@ static const char *load(void)
 	return error && error != EEXIST ? load_failure(error) : NULL;
 }
 
+/* Without VHE a kernel may have KVM at EL2 only while there is a VM. */
+static const char *keep_vm(void)
+{
+	int kvm;
+
+	if (info.host & HX_HOST_VHE)
+		return NULL;
+	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (kvm < 0)
+		return because("/dev/kvm", errno);
+	vm = ioctl(kvm, KVM_CREATE_VM, KVM_VM_TYPE_ARM_IPA_SIZE(SMALLEST_IPA));
+	if (vm < 0)
+		because("KVM_CREATE_VM", errno);
+	close(kvm);
+	return vm < 0 ? reason : NULL;
+}
+
 const char *module_open(void)
 {
 	const char *failure = load();
@@ -91,11 +112,14 @@ const char *module_open(void)
 			 info.abi, HX_ABI);
 		return reason;
 	}
-	return NULL;
+	return keep_vm();
 }
 
 void module_close(void)
 {
+	if (vm >= 0)
+		close(vm);
+	vm = -1;
 	if (device >= 0)
 		close(device);
 	device = -1;

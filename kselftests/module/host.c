@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The kernel and the machine: addresses of functions, facts, a table to work on. */
-#include <linux/kallsyms.h>
+#include <linux/arm-smccc.h>
 #include <linux/kprobes.h>
 #include <asm/cpufeature.h>
 #include <asm/kvm_arm.h>
+#include <asm/kvm_asm.h>
 #include <asm/kvm_mmu.h>
 #include <asm/stage2_pgtable.h>
 #include <asm/virt.h>
@@ -195,6 +196,21 @@ void hx_host_exit(void)
 	free_pages(empty_root, ROOT_ORDER);
 	hx.vm = NULL;
 	empty_root = 0;
+}
+
+/*
+ * Without VHE, TLB invalidation is a call to EL2, and kernels before 6.12 leave
+ * EL2 to the boot stub while there is no VM. A call that KVM does not know tells
+ * who answers.
+ */
+bool hx_el2_answers(void)
+{
+	struct arm_smccc_res res;
+
+	if (hx.info.host & HX_HOST_VHE)
+		return true;
+	arm_smccc_1_1_hvc(KVM_HOST_SMCCC_ID(0x7fff), &res);
+	return res.a0 != HVC_STUB_ERR;
 }
 
 static u64 vtcr_for(u32 ipa_bits)

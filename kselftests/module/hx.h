@@ -92,6 +92,7 @@ void hx_verdict(u32 verdict, const char *fmt, ...) __printf(2, 3);
 /* host.c: the kernel and machine that the module is loaded on. */
 int hx_host_init(void);
 void hx_host_exit(void);
+bool hx_el2_answers(void);
 int hx_table_create(u32 ipa_bits);
 
 /* divert.c: this task's calls of some kernel functions go to the module. */

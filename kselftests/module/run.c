@@ -151,6 +151,8 @@ int hx_run_program(const struct hx_program *program, struct hx_run *run)
 	struct hx_scan *scan;
 	int error;
 
+	if (!hx_el2_answers())
+		return hx_fail(-ENXIO, "KVM is not at EL2 now: without VHE, keep a VM open");
 	scan = kzalloc(sizeof(*scan), GFP_KERNEL);
 	if (!scan)
 		return hx_fail(-ENOMEM, "no memory");
