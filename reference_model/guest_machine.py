@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+from msgspec import UNSET
+
 from reference_model import scenario as sc
 from reference_model.fault import MMIO_FILL, Effect, GuestMemory
 from reference_model.memory import HostMemory, Slot
@@ -63,9 +66,13 @@ class _GuestMachine:
     def __init__(
         self, scenario: GuestScenario, profile: SemanticsProfile, env: Environment
     ) -> None:
-        self._vm = scenario.vm
         self._env = env
-        self._memory = GuestMemory(scenario.vm.ipa_bits, profile.fault, env)
+        protected = env.mode == "protected"
+        self._ipa_bits = scenario.vm.ipa_bits
+        if protected and profile.fault.protected_ipa_is_limit:
+            self._ipa_bits = env.ipa_limit
+        self._hides_maps = protected and profile.fault.protected_calls_hyp
+        self._memory = GuestMemory(self._ipa_bits, profile.fault, env)
         self._manual = bool(scenario.vm.manual_protect)
         self._init_set = scenario.vm.manual_protect == "init_set"
         self._index = 0
@@ -87,7 +94,8 @@ class _GuestMachine:
     def step(self, index: int, op: sc.GuestOp) -> Observation:
         """Run one operation on the state and tell what it shows."""
         self._index = index
-        return self._handlers[type(op)](op)
+        seen = self._handlers[type(op)](op)
+        return msgspec.structs.replace(seen, maps=UNSET) if self._hides_maps else seen
 
     # --- the guest's side --------------------------------------------------------------------
 
@@ -237,7 +245,7 @@ class _GuestMachine:
         for other, slot in self._memory.slots.items():
             if other != ident and gfn < slot.gfn + slot.pages and slot.gfn < gfn + pages:
                 return EEXIST
-        if gfn + pages > 1 << (self._vm.ipa_bits - self._env.page_shift):
+        if gfn + pages > 1 << (self._ipa_bits - self._env.page_shift):
             return EFAULT
         return 0
 

@@ -151,7 +151,9 @@ class Environment(Struct, frozen=True, kw_only=True):
             text = ("on" if value else "off") if isinstance(value, bool) else str(value)
             if key not in facts:
                 return f"needs {key}={text}, which is no environment fact"
-            if facts[key].lower() != text.lower():
+            # "!protected": anything but.
+            met = facts[key].lower() == text.removeprefix("!").lower()
+            if met == text.startswith("!"):
                 return f"needs {key}={text}, the target has {facts[key]}"
         return ""
 

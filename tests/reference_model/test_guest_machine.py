@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from harness.compare import judge
 from harness.generate import generate
@@ -109,6 +110,11 @@ def test_unknown_code_is_refused_with_its_step() -> None:
 def test_environment_that_is_not_met_is_a_skip() -> None:
     scenario = GuestScenario(schema=1, id="t", steps=(ADD,), env={"granule": "16K"})
     assert "granule=16K" in predict(scenario, PROFILES["v6.12"], Environment()).skip
+    other = GuestScenario(schema=1, id="t", steps=(ADD,), env={"mode": "!protected"})
+    assert (
+        "mode=!protected" in predict(other, PROFILES["v6.12"], Environment(mode="protected")).skip
+    )
+    assert not predict(other, PROFILES["v6.12"], Environment(mode="nvhe")).skip
     wide = guest(ADD, ipa_bits=52)
     assert "limit of 48" in predict(wide, PROFILES["v6.12"], Environment()).skip
 
@@ -163,3 +169,13 @@ def test_faults_are_bounded_and_reads_see_writes(index: int, profile: str) -> No
                 assert seen.data == written[op.gpa, op.size]
         elif not isinstance(op, (sc.Read, sc.Exec, sc.DirtyGet, sc.DirtyClear, sc.HostRead)):
             written.clear()
+
+
+def test_protected_mode_gives_every_vm_the_whole_ipa_space() -> None:
+    """kvm_init_ipa_range, 6.12 and later."""
+    beyond = guest(ADD, sc.SlotMove(slot=1, gpa=1 << 36), ipa_bits=36)
+    protected = Environment(mode="protected")
+    assert steps_of(beyond, "v6.12", protected)[1].ret == 0
+    assert steps_of(beyond, "v6.1", protected)[1].ret == -14
+    assert steps_of(beyond, "v6.12")[1].ret == -14
+    assert steps_of(beyond, "v7.2", protected)[0].maps is UNSET
