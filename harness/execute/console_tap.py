@@ -20,13 +20,12 @@ for port in /sys/bus/serial-base/devices/*/power/control; do
 done
 exec "$0" "$@" >{console}
 """
-_RECORD = re.compile(r"# (?:hello|start|step|end) ")
-#: A kernel message that cut into a record.
+#: The head of a kernel message: at the start of a line, or where it cut into a record.
 _STAMP = re.compile(r"\[ *\d+\.\d{6}\]")
 
 
 class ConsoleTap:
-    """A :class:`harness.targets.Command`; the console's other lines are kept in :attr:`log`."""
+    """A :class:`harness.targets.Command`; the kernel's own lines are kept in :attr:`log`."""
 
     def __init__(self, target: Target, argv: Sequence[str]) -> None:
         self._target = target
@@ -74,10 +73,8 @@ class ConsoleTap:
     def _records(self, *, settle: bool) -> list[str]:
         records = []
         for line in self._target.kernel_log(settle=settle):
-            if not _RECORD.match(line):
-                self.log.append(line)
-            elif stamp := _STAMP.search(line):
+            if stamp := _STAMP.search(line):
                 self.log.append(line[stamp.start() :])
-            else:
+            elif line:
                 records.append(line)
         return records

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import socket
 import time
 from collections.abc import Sequence
@@ -31,6 +30,11 @@ WORK_DIR = "/tmp"  # noqa: S108  the guest is ours alone
 CONNECT_TIMEOUT = 20.0
 PROBE_TIMEOUT = 20.0
 ALIVE_TIMEOUT = 5.0
+#: Seconds for the guest's kernel to print what it has logged; a busy host makes it slow.
+SETTLE_TIMEOUT = 20.0
+_MARK = "harness: mark"
+#: What QEMU says when a signal ended it; its exit status is 0 then.
+_ENDED_FROM_OUTSIDE = "terminating on signal"
 #: Seconds that a dying QEMU has to end after its link broke: the kernel prints its oops first.
 _DEATH_TIMEOUT = 5.0
 
@@ -85,11 +89,12 @@ class QemuTarget:
         """New lines of the serial console."""
         lines, self._old_log = self._old_log, []
         if not self._guest.process.running:
-            return (*lines, *self._console.drain())
-        lines += self._console.read()
-        if settle and self._link is not None:
-            lines += self._settle(self._link)
-        return tuple(lines)
+            lines += self._console.drain()
+        else:
+            lines += self._console.read()
+            if settle and self._link is not None:
+                lines += self._settle(self._link)
+        return tuple(line for line in lines if _MARK not in line)
 
     def examine(self) -> Condition:
         """Whether QEMU runs, and the guest answers."""
@@ -167,16 +172,17 @@ class QemuTarget:
             boot_seconds=self._guest.boot_seconds,
         )
 
-    def _settle(self, link: SshLink) -> list[str]:
+    def _settle(self, link: SshLink) -> tuple[str, ...]:
         """A mark through the kernel's log: when it is out, all before it is."""
-        mark = f"harness: mark {time.monotonic_ns():x}"
-        lines: list[str] = []
-        with contextlib.suppress(TargetError):
-            link.output(["sh", "-c", 'echo "<1>$0" >/dev/kmsg', mark], timeout=ALIVE_TIMEOUT)
-            _, got = self._console.wait_for(
-                mark, timeout=1.0, alive=lambda: self._guest.process.running
-            )
-            lines = [line for line in got if mark not in line]
+        mark = f"{_MARK} {time.monotonic_ns():x}"
+        try:
+            script = 'echo "<1>$0" >/dev/kmsg'
+            link.output(["sh", "-c", script, mark], timeout=SETTLE_TIMEOUT)
+        except TargetError:
+            return ()  # it does not answer, so there is nothing to wait for
+        _, lines = self._console.wait_for(
+            mark, timeout=SETTLE_TIMEOUT, alive=lambda: self._guest.process.running
+        )
         return lines
 
 
@@ -213,6 +219,8 @@ def connect(image: Image, port: int, name: str) -> SshLink:
 def _autopsy(process: QemuProcess) -> Condition:
     status = process.exit_status
     detail = process.complaint()
+    if _ENDED_FROM_OUTSIDE in detail:
+        return Condition(Health.BROKEN, f"QEMU was ended from outside: {detail}")
     if status == 0:
         # -no-reboot: QEMU ends by itself only when the guest resets or powers off.
         return Condition(Health.RESET, "the guest reset or powered off")

@@ -23,7 +23,7 @@ from harness.vocabulary import TargetError, TargetInfo, TransportLostError
 #: Seconds for the probe, for a sign of life, for the log to arrive.
 PROBE_TIMEOUT = 30.0
 ALIVE_TIMEOUT = 10.0
-SETTLE_TIMEOUT = 2.0
+SETTLE_TIMEOUT = 20.0
 #: Seconds between two attempts to reach a host that is starting again.
 _RETRY = 2.0
 
@@ -194,9 +194,15 @@ class SshTarget:
         return [] if lines is None else lines
 
     def _await_mark(self) -> list[str] | None:
+        """Log lines up to a mark that is written now; None if it cannot be written or seen."""
         mark = f"harness: mark {secrets.token_hex(6)}"
-        with contextlib.suppress(TargetError):
-            self._link.output(["sh", "-c", 'echo "<7>$0" >/dev/kmsg', mark], timeout=ALIVE_TIMEOUT)
+        script = 'echo "<7>$0" >/dev/kmsg'
+        try:
+            status, _ = self._link.output(["sh", "-c", script, mark], timeout=SETTLE_TIMEOUT)
+        except TargetError:
+            return None
+        if status != 0:
+            return None
         deadline = time.monotonic() + SETTLE_TIMEOUT
         lines: list[str] = []
         while (left := deadline - time.monotonic()) > 0 and self._log is not None:
@@ -215,18 +221,26 @@ class SshTarget:
                 records = self._log.read(wait)
             except TransportLostError:
                 records = None
-            if records is None:
-                self._log = None
-                break
             if not records:
+                self._log = None if records is None else self._log
                 break
             wait = 0.0
             for record in records:
                 if record.startswith("cat: "):
-                    self._log.send("\n")
+                    self._follow_again(record)
                 elif (line := self._kmsg.line(record)) is not None:
                     lines.append(line)
         return lines
+
+    def _follow_again(self, complaint: str) -> None:
+        """``cat`` ended: start another if the ring overran it, else the log cannot be read."""
+        try:
+            if self._log is not None and "pipe" in complaint.lower():
+                self._log.send("\n")
+                return
+        except TransportLostError:
+            pass
+        self._log = None
 
     def _reconnect(self) -> bool:
         """Get a link, within ``reconnect`` seconds; whether the host was started again."""

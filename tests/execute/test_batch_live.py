@@ -127,6 +127,8 @@ def test_a_hang_of_user_space_says_where_the_kernel_is(spec: str, place: Path) -
             RunStatus.HANG,
             RunStatus.SKIP,
         ]
+        if target.info.release.startswith("7."):
+            return  # the console is written by a thread there, which starves like the others
         log = "\n".join(runs["starve"].log)
         assert "Show backtrace of all active CPUs" in log
         assert "Comm: batch" in log, "the program that starves the others is not in the log"
@@ -142,17 +144,18 @@ def test_a_program_that_hangs_ends_or_is_killed(place: Path) -> None:
         assert runs["ok"].status is RunStatus.DONE
 
 
-def test_a_qemu_that_is_killed_is_infra(place: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_qemu_that_is_killed_is_infra(place: Path, number: signal.Signals) -> None:
     with open_qemu(live.image("debian:trixie"), QemuConfig(accel="tcg")) as target:
         batch = live.program(place, "ok", "hang", "ok")
         runs: list[ScenarioRun] = []
         for run in run_batch(target, batch, scenario_timeout=30.0):
             if not runs:  # the second scenario hangs now
-                os.kill(target.guest.process.pid, signal.SIGKILL)
+                os.kill(target.guest.process.pid, number)
             runs.append(run)
         Path(batch.elf).unlink()
     assert [run.status for run in runs] == [RunStatus.DONE, RunStatus.INFRA, RunStatus.DONE]
-    assert "SIGKILL" in runs[1].detail
+    assert ("SIGKILL" if number == signal.SIGKILL else "from outside") in runs[1].detail
 
 
 PROGRAM = """

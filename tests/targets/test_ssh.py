@@ -189,7 +189,7 @@ def board(
     log.write_text("")
     monkeypatch.setattr("harness.targets.probe.require_kvm", lambda facts, where: None)
     server.instead["cat /dev/kmsg & c="] = FOLLOW.format(log=log)
-    server.instead[">/dev/kmsg"] = "true"
+    server.instead[">/dev/kmsg"] = "exit 1"
     server.exactly["id -u"] = "echo 0"
     target = SshTarget(
         SshConfig(
