@@ -113,5 +113,7 @@ guest_call:
 
 	.global	guest_code_end
 guest_code_end:
+	/* An error here: the code does not fit in front of the mailboxes. */
+	.org	guest_code + (RUNTIME_MAILBOXES - RUNTIME_CODE)
 
 	.section .note.GNU-stack, "", %progbits

@@ -91,32 +91,32 @@ void record_json_string(const char *text)
 void record_commit(void)
 {
 	record_text("\n");
-	shared->committed = used;
+	__atomic_store_n(&shared->committed, used, __ATOMIC_RELEASE);
 	if (sync_lines)
 		record_flush();
 }
 
 bool record_flush(void)
 {
-	size_t done = 0;
+	size_t committed = __atomic_load_n(&shared->committed, __ATOMIC_ACQUIRE);
 
-	while (done < shared->committed) {
-		ssize_t n = write(STDOUT_FILENO, shared->text + done, shared->committed - done);
+	while (shared->written < committed) {
+		ssize_t n = write(STDOUT_FILENO, shared->text + shared->written,
+				  committed - shared->written);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return false;
-		done += n;
+		shared->written += n;
 	}
-	shared->committed = 0;
-	used = 0;
 	return true;
 }
 
 void step_begin(void)
 {
-	record_text("# step {\"n\":%u", shared->steps++);
+	record_text("# step {\"n\":%u", shared->steps);
+	__atomic_store_n(&shared->steps, shared->steps + 1, __ATOMIC_RELEASE);
 }
 
 void step_key(const char *key)

@@ -24,6 +24,7 @@ struct shared {
 	bool full;		/* a line did not fit into the text */
 	char detail[512];
 	size_t committed;	/* bytes of text that are whole lines */
+	size_t written;		/* bytes of these that were written out */
 	char text[];
 };
 
@@ -51,7 +52,10 @@ void record_json_string(const char *text);
 /* Ends the current line and counts it as whole. */
 void record_commit(void);
 
-/* Writes the committed lines to stdout in one go; false where nobody reads. */
+/*
+ * Writes the committed lines that were not yet written to stdout, in one go;
+ * false where nobody reads. The runner may do so while the child adds lines.
+ */
 bool record_flush(void);
 
 /* A step's line: begin, its channels, end. */

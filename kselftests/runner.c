@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One child process per scenario, each with its own time limit.
+ * One child process per scenario, each with a limit on how long a step may take.
  *
  * Output (stdout): KTAP; every line that is not KTAP begins with "# ". The
  * lines of a scenario are written in one go, together with the announcement of
  * the next one, so that it is known which scenario a dying kernel was running.
+ * A scenario that runs for long has its lines written from time to time.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -22,7 +23,8 @@
 #include "runner.h"
 
 #define PROTOCOL		1
-#define DEFAULT_TIMEOUT		10	/* seconds for one scenario */
+#define DEFAULT_TIMEOUT		10	/* seconds for a step, or for the set-up */
+#define FLUSH_INTERVAL		1	/* seconds between a long scenario's lines */
 #define KILL_TIMEOUT		5	/* seconds until a killed child must be gone */
 
 struct options {
@@ -127,6 +129,7 @@ static void __noreturn run_child(const struct scenario *scenario, pid_t parent)
 	scenario_done();
 }
 
+/* Whether the child ended before the deadline; waits for that no longer. */
 static bool wait_until(pid_t pid, double deadline, int *wstatus)
 {
 	sigset_t sigchld;
@@ -143,6 +146,27 @@ static bool wait_until(pid_t pid, double deadline, int *wstatus)
 			return false;
 		sigtimedwait(&sigchld, NULL, &timeout);
 	}
+}
+
+/* Whether the child ended, with no step that took longer than the limit. */
+static bool wait_for_steps(pid_t pid, double limit, int *wstatus)
+{
+	double deadline = now() + limit;
+	u32 steps = 0, seen;
+
+	while (now() < deadline) {
+		double tick = now() + FLUSH_INTERVAL;
+
+		if (wait_until(pid, tick < deadline ? tick : deadline, wstatus))
+			return true;
+		if (!record_is_sync())
+			record_flush();
+		seen = __atomic_load_n(&shared->steps, __ATOMIC_ACQUIRE);
+		if (seen != steps)
+			deadline = now() + limit;
+		steps = seen;
+	}
+	return false;
 }
 
 static enum outcome run_bounded(const struct scenario *scenario, double limit, int *wstatus)
@@ -165,7 +189,7 @@ static enum outcome run_bounded(const struct scenario *scenario, double limit, i
 		snprintf(shared->detail, sizeof(shared->detail), "fork: %s", strerror(errno));
 		return OUTCOME_EXITED;
 	}
-	if (!wait_until(pid, now() + limit, wstatus)) {
+	if (!wait_for_steps(pid, limit, wstatus)) {
 		kill(pid, SIGKILL);
 		outcome = wait_until(pid, now() + KILL_TIMEOUT, wstatus) ? OUTCOME_HANG :
 									  OUTCOME_STUCK;
@@ -203,7 +227,7 @@ static void close_scenario(const struct scenario *scenario, unsigned int number,
 	char detail[sizeof(shared->detail)];
 
 	if (outcome != OUTCOME_EXITED) {
-		snprintf(detail, sizeof(detail), "no end within %g s%s", limit,
+		snprintf(detail, sizeof(detail), "no step within %g s%s", limit,
 			 outcome == OUTCOME_STUCK ? ", and SIGKILL does not end it" : "");
 		print_end("hang", detail, true, us);
 	} else if (shared->status == STATUS_DONE) {

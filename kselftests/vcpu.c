@@ -37,8 +37,6 @@
 #define KVM_EXIT_MEMORY_FAULT	39
 #endif
 
-extern const char guest_code[], guest_next[];
-
 static const struct {
 	u32 reason;
 	const char *name;
@@ -56,6 +54,17 @@ static const struct {
 	{ 41 /* KVM_EXIT_ARM_SEA */, "arm_sea" },
 	{ 42 /* KVM_EXIT_ARM_LDST64B */, "arm_ldst64b" },
 };
+
+_Static_assert(sizeof(struct mailbox) == MAILBOX_SIZE &&
+	       offsetof(struct mailbox, op) == MAILBOX_OP &&
+	       offsetof(struct mailbox, clean) == MAILBOX_CLEAN &&
+	       offsetof(struct mailbox, gpa) == MAILBOX_GPA &&
+	       offsetof(struct mailbox, value) == MAILBOX_VALUE &&
+	       offsetof(struct mailbox, event) == MAILBOX_EVENT &&
+	       offsetof(struct mailbox, data) == MAILBOX_DATA &&
+	       offsetof(struct mailbox, esr) == MAILBOX_ESR &&
+	       offsetof(struct mailbox, far) == MAILBOX_FAR,
+	       "C and assembler see the same mailbox");
 
 /* What KVM_RUN showed during one step. */
 struct outcome {

@@ -33,8 +33,6 @@
 
 #define CTR_EL0_IDC		(1UL << 28)
 
-extern const char guest_code[], guest_code_end[];
-
 int kvm_ioctl(int fd, unsigned long request, const void *argument)
 {
 	int ret = ioctl(fd, request, argument);

@@ -46,9 +46,13 @@ struct vm {
 	bool clean_stores;	/* CTR_EL0.IDC is 0 */
 	char *runtime;		/* host address of RESERVED_START */
 	u32 tables;		/* stage-1 tables handed out */
+	u32 slots;		/* slot ids seen are below this */
 	struct vcpu vcpu[MAX_VCPUS];
 	struct slot slot[MAX_SLOTS];
 };
+
+/* What runs in the guest (guest_code.S), to be copied to RUNTIME_CODE. */
+extern const char guest_code[], guest_next[], guest_code_end[];
 
 /* ioctl: its value, or -errno. */
 int kvm_ioctl(int fd, unsigned long request, const void *argument);
@@ -59,7 +63,10 @@ void stage1_cover(struct vm *vm, u64 gpa);
 /* Fresh private memory without huge pages, aligned to 2M; NULL with errno. */
 void *anon_memory(size_t size);
 
-/* The slot that holds all of [gpa, gpa + size), or NULL. */
+/* The slot of this id, in use or not; ends the scenario where no slot can have it. */
+struct slot *slot_of(struct vm *vm, u32 id);
+
+/* The slot in use that holds all of [gpa, gpa + size), or NULL. */
 struct slot *slot_at(struct vm *vm, u64 gpa, u64 size);
 
 /* Sets up a vCPU to run the guest loop with the MMU on. */

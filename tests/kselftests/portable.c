@@ -84,6 +84,17 @@ static void run_too_large(void)
 	step_end();
 }
 
+/* Longer than a step may take, but no step does. */
+static void run_slow(void)
+{
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		step(i);
+		usleep(500 * 1000);
+	}
+}
+
 static bool start(bool trace, missing_fn missing)
 {
 	const char *folder = getenv("STARTED");
@@ -118,6 +129,7 @@ static const struct scenario scenarios[] = {
 	{ "large", run_large },
 	{ "too-large", run_too_large },
 	{ "stubborn", run_stubborn },
+	{ "slow", run_slow },
 };
 
 int main(int argc, char **argv)

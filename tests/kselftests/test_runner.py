@@ -19,7 +19,9 @@ from harness.resources import resource_dir
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc for this machine")
 
-IDS = ["done", "crash", "hang", "skip", "infra", "exit", "large", "too-large", "stubborn"]
+IDS = ["done", "crash", "hang", "skip", "infra", "exit", "large", "too-large", "stubborn",
+       "slow"]  # fmt: skip
+_SLOW = ("hang", "stubborn", "too-large", "slow")
 PATIENCE = 60.0
 
 
@@ -58,7 +60,7 @@ def _only(program: Path, ident: str, *arguments: str) -> str:
 
 
 def test_whole_run_is_ktap(program: Path) -> None:
-    chosen = [i for i, ident in enumerate(IDS) if ident not in ("hang", "stubborn", "too-large")]
+    chosen = [i for i, ident in enumerate(IDS) if ident not in _SLOW]
     lines = _run(program, "--only", ",".join(map(str, chosen))).splitlines()
     assert lines[:2] == ["KTAP version 1", f"1..{len(chosen)}"]
     plain = [line for line in lines[2:] if not line.startswith("# ")]
@@ -119,6 +121,27 @@ def test_a_hang_is_ended_and_the_next_runs(program: Path, ident: str) -> None:
     hang = ends["hang"]
     assert hang["step"] == 1
     assert "within 1 s" in hang["detail"]
+
+
+def test_a_long_scenario_of_short_steps_is_no_hang(program: Path) -> None:
+    """Its lines come while it runs: whoever waits for the kernel's death sees that it lives."""
+    runner = subprocess.Popen(
+        [program, "--only", str(IDS.index("slow")), "--timeout", "1.5"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert runner.stdout is not None
+    lines = []
+    alive_at_first_step = None
+    for line in runner.stdout:
+        lines.append(line)
+        if line.startswith("# step") and alive_at_first_step is None:
+            alive_at_first_step = bool(psutil.Process(runner.pid).children())
+    assert runner.wait(PATIENCE) == 0
+    output = "".join(lines)
+    assert alive_at_first_step
+    assert [step["ret"] for step in _records(output, "step")] == list(range(5))
+    assert [end["status"] for end in _records(output, "end")] == ["done"]
 
 
 def test_skip_carries_its_reason(program: Path) -> None:
