@@ -29,7 +29,7 @@ WORK_DIR = "/tmp"  # noqa: S108  the guest is ours alone
 #: Seconds for the SSH handshake, the probe, and a sign of life.
 CONNECT_TIMEOUT = 20.0
 PROBE_TIMEOUT = 20.0
-ALIVE_TIMEOUT = 5.0
+ALIVE_TIMEOUT = 10.0
 #: Seconds for the guest's kernel to print what it has logged; a busy host makes it slow.
 SETTLE_TIMEOUT = 20.0
 _MARK = "harness: mark"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from harness.vocabulary import Image, TargetError
+from harness.vocabulary import Image, TargetError, UsageError
 
 #: Default CPU model: VHE, 48-bit IPA, and quick under TCG.
 DEFAULT_CPU = "neoverse-n1"
@@ -45,7 +45,7 @@ class QemuConfig(Struct, frozen=True, kw_only=True):
     memory: int = 2048
     vcpus: int = 2
     append: tuple[str, ...] = ()
-    boot_timeout: float = 60.0
+    boot_timeout: float = 120.0
     qemu: str = "qemu-system-aarch64"
 
 
@@ -73,11 +73,11 @@ class Wiring(Struct, frozen=True, kw_only=True):
 
 
 def choose_accel(config: QemuConfig) -> str:
-    """ "tcg" or "kvm"; TargetError when kvm is asked for and cannot be had."""
+    """ "tcg" or "kvm"; TargetError when kvm is asked for and cannot be had; UsageError."""
     if config.accel == "tcg":
         return "tcg"
     if config.accel not in ("kvm", "auto"):
-        raise TargetError(f"accelerator '{config.accel}' is none of tcg, kvm, auto")
+        raise UsageError(f"accelerator '{config.accel}' is none of tcg, kvm, auto")
     reason = why_no_nested_kvm()
     if config.accel == "kvm" and reason:
         raise TargetError(f"accelerator kvm cannot be used: {reason}; take tcg or auto")
@@ -167,7 +167,7 @@ def kernel_arguments(config: QemuConfig) -> str:
     return " ".join(
         (
             "console=ttyAMA0",
-            # Warnings and worse reach the console from the start; chatter would only slow the boot.
+            # Warnings and worse reach the console; chatter would stand in the way in a report.
             "loglevel=5",
             # An oops ends the guest at once, so a dead kernel costs one scenario and no time-out.
             "oops=panic",

@@ -12,6 +12,7 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 import threading
 from pathlib import Path
@@ -34,10 +35,10 @@ def process_start(pid: int) -> int | None:
     counts as gone. (proc(5), /proc/PID/stat field 22)
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()
+    fields = text.rpartition(")")[2].split()
     return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
@@ -85,7 +86,8 @@ def sweep() -> list[Path]:
 def _own_directory() -> Path:
     root = scratch_root()
     root.mkdir(mode=0o700, exist_ok=True)
-    if root.stat().st_uid != os.getuid():
+    found = root.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise InfraError(f"{root} belongs to another user; set TMPDIR to a directory of your own")
     pid = os.getpid()
     path = root / f"p{pid}-{process_start(pid)}"

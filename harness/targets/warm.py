@@ -84,6 +84,7 @@ def up(name: str, image: Image, config: QemuConfig) -> WarmGuest:
 
 def connect_warm(name: str) -> WarmTarget:
     """A warm guest as a target; closing it leaves the guest up. TargetError: none, or in use."""
+    _running(name)  # no lock is made for a name that nobody has
     lease = _lock(name)
     _acquire(lease, name)
     try:
@@ -218,6 +219,8 @@ def _lease(name: str) -> Iterator[Path]:
         yield directory
     finally:
         lease.release()
+        if not _directory(name).exists():
+            _lock_path(name).unlink(missing_ok=True)
 
 
 def _acquire(lease: filelock.BaseFileLock, name: str) -> None:

@@ -21,7 +21,7 @@ from harness.targets.qemu_config import (
     kernel_arguments,
     kernel_page_size,
 )
-from harness.vocabulary import Image, TargetError
+from harness.vocabulary import Image, TargetError, UsageError
 
 IMAGE = Image(
     spec="debian:trixie",
@@ -116,7 +116,7 @@ def test_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(qemu_config, "why_no_nested_kvm", lambda: "")
     assert choose_accel(QemuConfig()) == "kvm"
     assert choose_accel(QemuConfig(accel="tcg")) == "tcg"
-    with pytest.raises(TargetError, match="hvf"):
+    with pytest.raises(UsageError, match="hvf"):
         choose_accel(QemuConfig(accel="hvf"))
 
 

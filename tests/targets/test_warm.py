@@ -58,11 +58,18 @@ def test_bad_names(tmp_path: Path, name: str) -> None:
         up(name, fake_image(tmp_path), fake_qemu.fake_qemu(tmp_path, fake_qemu.READY))
 
 
-def test_a_boot_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_boot_that_fails_leaves_nothing(tmp_path: Path, state: Path) -> None:
     config = fake_qemu.fake_qemu(tmp_path, fake_qemu.BAD_OPTION)
     with pytest.raises(BootError, match="unsupported machine type"):
         up(NAME, fake_image(tmp_path), config)
     assert list_warm() == ()
+    assert list((state / "guests").iterdir()) == []
+
+
+def test_a_name_that_nobody_has_leaves_no_lock(state: Path) -> None:
+    with pytest.raises(TargetError, match="no guest 'one' is up"):
+        connect_warm(NAME)
+    assert not list(state.glob("**/*.lock"))
 
 
 def test_a_guest_that_died_is_forgotten(tmp_path: Path) -> None:
