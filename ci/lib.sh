@@ -4,11 +4,10 @@
 
 packages=(
 	qemu-system-arm             # boots the kernels under test, EL2 emulated
-	ipxe-qemu                   # network boot ROMs that qemu-system-arm expects
 	gcc-aarch64-linux-gnu       # compiles the rendered selftests and the kernel module
 	libc6-dev-arm64-cross       # their C library and the kernel's UAPI headers
-	make                        # kernel module builds
-	mmdebstrap bubblewrap       # private toolchain roots for kernels newer than this machine
+	bubblewrap                  # kernel modules are built in each suite's own toolchain
+	busybox                     # the shell of the guests, for the probe's tests
 	gnupg                       # signs the small archive of the tests
 	python3-venv                # where python3 is the system's
 )

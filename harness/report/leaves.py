@@ -31,6 +31,18 @@ def leaf_lines(expected: Any, observed: Any) -> tuple[str, str] | None:
     return _picture(left, low, unit, count), _picture(right, low, unit, count)
 
 
+def picture(runs: Sequence[Sequence[Any]]) -> str:
+    """All leaves of a small table as one picture: ``80000000 ██·█ 80004000   3 x 4K rw``."""
+    cells = _cells(runs)
+    if not cells:
+        return "nothing mapped"
+    unit = min(cell[0] for cell in cells.values())
+    low = min(cells) // (4 * unit) * (4 * unit)
+    high = max(ipa + cell[0] for ipa, cell in cells.items())
+    count = -(-(high - low) // (4 * unit)) * 4
+    return _picture(cells, low, unit, min(count, _CELLS))
+
+
 def _cells(runs: Sequence[Sequence[Any]]) -> dict[int, tuple[Any, ...]]:
     """Every leaf by its IPA; long runs are cut: a picture has few cells."""
     out: dict[int, tuple[Any, ...]] = {}
