@@ -201,6 +201,7 @@ struct hx_run {
 	__u64 result;		/* in: buffer for the struct hx_step records */
 	__u64 result_size;	/* in: bytes of it; out: bytes used, or needed */
 	__u64 nanoseconds;	/* out: time inside the module */
+	__u64 api_nanoseconds;	/* out: of it, inside the kernel's page-table API */
 	__u32 steps;		/* out: steps that ran */
 	__u32 leaked;		/* out: table pages that destroy left behind */
 	__u32 verdict;		/* out */

@@ -47,6 +47,7 @@ static long ioctl_run(void __user *arg)
 	run->leaked = 0;
 	run->verdict = 0;
 	run->nanoseconds = 0;
+	run->api_nanoseconds = 0;
 	memset(run->message, 0, sizeof(run->message));
 	error = run->reserved ? -EINVAL : run_locked(run);
 	if (copy_to_user(arg, run, sizeof(*run)))

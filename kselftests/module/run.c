@@ -94,15 +94,18 @@ static u32 pages_at_hand(const struct hx_op *op)
 static s64 run_op(const struct hx_op *op, u32 tables)
 {
 	struct kvm_mmu_memory_cache *cache;
+	u64 start;
 	s64 ret;
 
 	cache = hx_tables_fill(op->memcache, pages_at_hand(op), tables);
 	memset(&hx.counts, 0, sizeof(hx.counts));
+	start = ktime_get_ns();
 	WRITE_ONCE(hx.task, current);
 	barrier();
 	ret = hx_op_run(op, cache);
 	barrier();
 	WRITE_ONCE(hx.task, NULL);
+	hx.run->api_nanoseconds += ktime_get_ns() - start;
 	return ret;
 }
 
