@@ -76,6 +76,8 @@ _ALL = 9
 _PAGE = LAST_LEVEL
 _BLOCK = LAST_LEVEL - 1
 _ODD = ("unaligned", "pa beyond", "pa beyond unaligned", "pa edge", "pa edge unaligned")
+#: Those in which a leaf can stop the walk, for a kernel that needs a flag for that, or to go on.
+_ODD_FLAGGED = ("unaligned", "pa edge", "pa edge unaligned")
 _MET_BY_MAP: tuple[Content, ...] = (
     "hole", "same", "perms", "sw", "sw+perms", "old", "type", "output", "owner",
     "in block", "in block1", "table", "empty-table",
@@ -119,20 +121,18 @@ class _Menu:
         for cells, tabled, cache in self._map_cases():
             for flags in self.flags:
                 yield Recipe("map", cells, tabled, flags, cache)
-                if flags and len(cells) > 1:
-                    for twist in ("unaligned", "pa edge", "pa edge unaligned"):
-                        yield Recipe("map", cells, tabled, flags, cache, twist)
-            for twist in _ODD:
-                yield Recipe("map", cells, tabled, (), cache, twist)
         # Something, then -EAGAIN or not, then the end of the output addresses.
         late: list[Cells] = [
             ((level, what), (level, "same"), (_PAGE, "hole"))
             for level in (_PAGE, _BLOCK)
             for what in self._met_by_map(level)
         ]
-        for flags, twist in product(self.flags, _ODD):
-            for cells in (*self._singles(), *late):
-                yield Recipe("map", cells, _ALL * (len(cells) > 1), flags, "enough", twist)
+        odd = [*self._map_cases(), *((cells, _ALL, _CACHES[0]) for cells in late)]
+        for cells, tabled, cache in odd:
+            for twist in _ODD:
+                yield Recipe("map", cells, tabled, (), cache, twist)
+            for twist in _ODD_FLAGGED if self.knobs.walk_flags else ():
+                yield Recipe("map", cells, tabled, self.flags[-1], cache, twist)
         for twist in ("empty", "beyond", "refused"):
             yield Recipe("map", ((_PAGE, "hole"),), twist=twist)
 

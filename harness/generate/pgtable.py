@@ -55,7 +55,7 @@ def generate_pgtable(
     )
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _turns(profile: SemanticsProfile, env: Environment) -> tuple[tuple[Aim, ...], ...]:
     """The transitions in the order in which scenarios take them, those of one scenario together.
 
@@ -170,9 +170,9 @@ class _Walk:
         for _ in range(4):
             ipa = self.random.randrange(1, limit // large - 1) * large
             place = Place(ipa, (ipa + self.draw.offset) % (1 << state.geometry.pa_bits))
-            if is_empty(state, ipa - large, ipa + large):
+            if is_empty(state, ipa - large, ipa + 2 * large):
                 return place
-        self._step(Unmap(ipa=place.ipa - large, size=2 * large))
+        self._step(Unmap(ipa=place.ipa - large, size=3 * large))
         return place
 
     def _destroy(self, aim: Aim | None) -> None:

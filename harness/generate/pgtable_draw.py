@@ -43,7 +43,7 @@ class Draw:
         self.bases = self._bases()
         #: Where memory is: an output address less its IPA.
         self.offset = random.choice((0, 1, 3, 64)) * self.large
-        kinds = ("normal",) * 12 + ("device",) + (("nc",) if self.knobs.normal_nc else ())
+        kinds = ("normal",) * 8 + ("device",) + (("nc",) if self.knobs.normal_nc else ())
         self.kinds = tuple("" if kind == "normal" else f"-{kind}" for kind in kinds)
         self._menu = self._weighed()
 
@@ -142,7 +142,7 @@ class Draw:
         size = self._size(ipa)
         letters = random.choice(("rw",) * 6 + ("r", "r", "rwx", "rx", "", "w", "wx"))
         kind = random.choice(self.kinds)
-        if "x" in letters and kind and not self._chance(0.1):
+        if "x" in letters and kind and self._chance(0.5):
             kind = ""
         pa = (ipa + self.offset) % (1 << self.geometry.pa_bits)
         if self._chance(0.14) and size < 4 * self.block:
