@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from harness.execute.session import End, Ended
-from harness.targets import Condition, Health, Splat, signal_name, worst
+from harness.targets import Condition, Health, Splat, SplatKind, signal_name, worst
 from harness.vocabulary import RunStatus
 
 
@@ -35,7 +35,8 @@ def judge(ended: Ended, condition: Condition, splats: Sequence[Splat]) -> Death:
     splat = worst(splats)
     health = condition.health
     replace = health is not Health.ALIVE or ended.end in (End.SILENT, End.LOST)
-    if splat is not None:
+    hangs = health is Health.HUNG or (health is Health.ALIVE and ended.end is End.SILENT)
+    if splat is not None and not (hangs and splat.kind is SplatKind.STALL):
         return Death(RunStatus.CRASH, splat.title, replace or splat.kind.fatal, splat.kind.fatal)
     if health is Health.RESET:
         detail = f"the kernel ended with no message: {condition.detail}"
@@ -43,8 +44,10 @@ def judge(ended: Ended, condition: Condition, splats: Sequence[Splat]) -> Death:
     if health is Health.GONE:
         # A power cut would look the same; only a second time is evidence against the kernel.
         return Death(RunStatus.INFRA, _machine(ended, condition), True, True)
-    if health is Health.HUNG or (health is Health.ALIVE and ended.end is End.SILENT):
-        parts = [part for part in (ended.detail, condition.detail) if part]
+    if hangs:
+        # A lockup or an RCU stall that the kernel reports is its own word for the hang.
+        parts = [splat.title if splat else "", ended.detail, condition.detail]
+        parts = [part for part in parts if part]
         return Death(RunStatus.HANG, "; ".join(parts), True, health is Health.HUNG)
     return Death(RunStatus.INFRA, _machine(ended, condition), replace, False)
 

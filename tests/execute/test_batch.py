@@ -360,3 +360,17 @@ def test_last_words_that_come_while_records_are_on_their_way() -> None:
     runs = play(target, "a", "b", "c", "d")
     assert statuses(runs) == "a:done b:done c:crash d:done"
     assert set(PANIC) <= set(runs["c"].log)
+
+
+def test_a_lockup_that_the_kernel_reports_while_it_hangs_is_a_hang() -> None:
+    stall = Log(("[  30.0] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [batch:200]",))
+    target = FakeTarget([*start_of(0, "a"), stall, HUNG], [*start_of(0, "a"), stall, HUNG])
+    runs = play(target, "a")
+    assert statuses(runs) == "a:hang"
+    assert runs["a"].detail.startswith("watchdog: BUG: soft lockup - CPU stuck; no sign of life")
+
+
+def test_a_lockup_that_the_kernel_survives_is_a_crash() -> None:
+    stall = Log(("[  30.0] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [batch:200]",))
+    target = FakeTarget([*start_of(0, "a"), stall, *scenario(0, "a")[-2:], Exit(0)])
+    assert statuses(play(target, "a")) == "a:crash"
