@@ -69,6 +69,7 @@ _Static_assert(sizeof(struct mailbox) == MAILBOX_SIZE &&
 /* What KVM_RUN showed during one step. */
 struct outcome {
 	int ret;
+	bool rang;		/* the doorbell: the guest's loop says the step is done */
 	bool exited;		/* to userspace, other than by the doorbell */
 	u32 reason;		/* of the first such exit */
 	u64 mmio_gpa;
@@ -159,8 +160,10 @@ static void run_step(struct vcpu *vcpu, struct outcome *out)
 		out->ret = kvm_ioctl(vcpu->fd, KVM_RUN, NULL);
 		if (out->ret == -EINTR)
 			continue;
-		if (out->ret == 0 && at_doorbell(run))
+		if (out->ret == 0 && at_doorbell(run)) {
+			out->rang = true;
 			return;
+		}
 		if (out->ret == 0 && run->exit_reason == KVM_EXIT_MMIO) {
 			keep_exit(out, run);
 			if (!run->mmio.is_write)
@@ -192,6 +195,9 @@ static void command(struct vm *vm, u32 index, u32 op, u64 gpa, u64 value, struct
 	asm volatile("dmb ish" : : : "memory");
 	run_step(&vm->vcpu[index], out);
 	asm volatile("dmb ish" : : : "memory");
+	if (out->rang && (mailbox->event == EVENT_NONE || mailbox->event == EVENT_OTHER))
+		scenario_infra("the guest lost its way: event %u, esr %#llx", mailbox->event,
+			       (unsigned long long)mailbox->esr);
 }
 
 void vcpu_warm(struct vm *vm, u32 index)
@@ -199,7 +205,7 @@ void vcpu_warm(struct vm *vm, u32 index)
 	struct outcome out;
 
 	command(vm, index, GUEST_NOP, RUNTIME_CODE, 0, &out);
-	if (out.ret || out.exited || vm->vcpu[index].mailbox->event != EVENT_DONE)
+	if (!out.rang || out.exited || vm->vcpu[index].mailbox->event != EVENT_DONE)
 		scenario_infra("the guest does not start: KVM_RUN %d, exit reason %d, event %u",
 			       out.ret, out.exited ? (int)out.reason : -1,
 			       vm->vcpu[index].mailbox->event);
