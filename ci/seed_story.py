@@ -66,7 +66,7 @@ def main(kernels: list[str]) -> int:
             if not finding.get("observed"):
                 sys.exit(f"{kernel}: {finding['verdict']} {finding.get('reason', '')}")
             differ |= finding["verdict"] != "MATCH"
-            release = finding["target"]["release"].partition("-")[0]
+            release = finding["target"]["release"].removesuffix("-cloud-arm64")
             last = finding["observed"][-1]
             name = release + ("" if finding["verdict"] == "MATCH" else " (the model differs)")
             rows[finding["id"]].append((name, *_cells(last["ret"], last["leaves"])))
