@@ -8,33 +8,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
-#include <signal.h>
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "module/hx_pgtable.h"
+#include "abuse.h"
 
 #define NODE		"/dev/" HX_DEVICE
-#define MAX_RESULT	(8 << 20)
 
-static struct hx_info info;
-static int device;
+struct hx_info info;
+int device;
+char *result;
+struct hx_run last;
+
 static bool failed;
 static char why[512];
-static char *result;		/* of the last run */
-static struct hx_run last;
 
-static bool no(const char *fmt, ...)
+bool no(const char *fmt, ...)
 {
 	va_list args;
 
@@ -46,12 +40,7 @@ static bool no(const char *fmt, ...)
 
 /* --- running programs ----------------------------------------------------------- */
 
-struct text {
-	struct hx_program program;
-	struct hx_op ops[64];
-};
-
-static struct text text(unsigned int count, const struct hx_op *ops)
+struct text text(unsigned int count, const struct hx_op *ops)
 {
 	struct text text = { .program = { .abi = HX_ABI, .ipa_bits = 40, .nr_ops = count } };
 
@@ -59,24 +48,12 @@ static struct text text(unsigned int count, const struct hx_op *ops)
 	return text;
 }
 
-#define PROGRAM(...)	\
-	text(sizeof((struct hx_op[]){ __VA_ARGS__ }) / sizeof(struct hx_op), \
-	     (struct hx_op[]){ __VA_ARGS__ })
-
-#define MAP(...)	{ .code = HX_OP_MAP, .prot = HX_PROT_R, __VA_ARGS__ }
-
-static uint64_t page(void)
+uint64_t page(void)
 {
 	return 1ULL << info.page_shift;
 }
 
-static uint64_t per_table(void)
-{
-	return page() / 8;
-}
-
-/* 0 or -errno; into a buffer of room bytes. */
-static int run_raw(const void *program, uint64_t size, uint64_t room)
+int run_raw(const void *program, uint64_t size, uint64_t room)
 {
 	last = (struct hx_run){
 		.program = (uintptr_t)program,
@@ -87,14 +64,14 @@ static int run_raw(const void *program, uint64_t size, uint64_t room)
 	return ioctl(device, HX_IOCTL_RUN, &last) ? -errno : 0;
 }
 
-static int run(const struct text *text)
+int run(const struct text *text)
 {
 	uint64_t size = sizeof(text->program) + text->program.nr_ops * sizeof(text->ops[0]);
 
 	return run_raw(text, size, MAX_RESULT);
 }
 
-static const struct hx_step *step(unsigned int number)
+const struct hx_step *step(unsigned int number)
 {
 	const char *at = result;
 
@@ -103,8 +80,7 @@ static const struct hx_step *step(unsigned int number)
 	return (const struct hx_step *)at;
 }
 
-/* The device still does as it should. */
-static bool works(void)
+bool works(void)
 {
 	struct text good = PROGRAM(MAP(.size = page(), .memcache = 8),
 				   { .code = HX_OP_UNMAP, .size = page() },
@@ -116,6 +92,17 @@ static bool works(void)
 	if (step(0)->ret || step(0)->tables != step(0)->alloc || !step(0)->tables ||
 	    step(0)->leaves.nr_runs != 1 || step(1)->tables || step(2)->nr_bad)
 		return no("a good program's result is wrong");
+	return true;
+}
+
+bool child_ok(pid_t pid, const char *what)
+{
+	int status;
+
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return no("%s: no child", what);
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		return no("%s: child status %#x", what, status);
 	return true;
 }
 
@@ -197,7 +184,7 @@ static bool random_bytes(void)
 	unsigned int i, k;
 
 	srandom(1);
-	for (i = 0; i < 3000; i++) {
+	for (i = 0; i < 1500; i++) {
 		struct text *program = (struct text *)bytes;
 		int error;
 
@@ -266,17 +253,6 @@ static bool bad_addresses(void)
 
 /* --- who may ------------------------------------------------------------------- */
 
-static bool child_ok(pid_t pid, const char *what)
-{
-	int status;
-
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return no("%s: no child", what);
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		return no("%s: child status %#x", what, status);
-	return true;
-}
-
 static bool not_root(void)
 {
 	pid_t pid = fork();
@@ -291,139 +267,6 @@ static bool not_root(void)
 		_exit(run(&good) == -EPERM ? 0 : 3);
 	}
 	return child_ok(pid, "as nobody") && works();
-}
-
-/* --- large ---------------------------------------------------------------------- */
-
-static bool gigabyte_of_pages(void)
-{
-	uint64_t size = 1ULL << 30, leaves = size / page();
-	struct text program = PROGRAM(
-		MAP(.size = size, .pa = page(), .memcache = 2048),
-		{ .code = HX_OP_WRPROTECT, .ipa = size / 2, .size = page() },
-		{ .code = HX_OP_UNMAP, .ipa = page(), .size = page() },
-		MAP(.size = size, .pa = page(), .memcache = 2048, .flags = HX_WALK_SHARED));
-	const struct hx_leaf_run *run_of_all;
-
-	if (!(info.features & HX_FEATURE_SHARED))
-		program.program.nr_ops = 3;
-	if (run(&program))
-		return no("%s", last.message);
-	run_of_all = (const struct hx_leaf_run *)(step(0) + 1);
-	if (step(0)->leaves.nr_runs != 1 || run_of_all->count != leaves)
-		return no("%u runs, the first of %u leaves", step(0)->leaves.nr_runs,
-			  run_of_all->count);
-	if (step(0)->alloc < leaves / per_table() || step(0)->alloc != step(0)->tables)
-		return no("%u tables taken, %u there", step(0)->alloc, step(0)->tables);
-	if (step(2)->leaves.keep_head + step(2)->leaves.nr_runs + step(2)->leaves.keep_tail != 2)
-		return no("a hole does not make two runs");
-	return works();
-}
-
-/* Tables without end: the module's own limit is no result of the kernel. */
-static bool more_than_the_limit(void)
-{
-	struct text program = PROGRAM(MAP(.size = 1ULL << 40, .pa = page(),
-					  .memcache = HX_MAX_MEMCACHE));
-
-	if (run(&program) != -ENOMEM || !strstr(last.message, "table"))
-		return no("%s", last.message);
-	return works();
-}
-
-static uint64_t available_kib(void)
-{
-	FILE *file = fopen("/proc/meminfo", "r");
-	unsigned long long kib = 0;
-	char line[128];
-
-	while (file && fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
-			break;
-	}
-	if (file)
-		fclose(file);
-	return kib;
-}
-
-static bool nothing_stays_behind(void)
-{
-	struct text program = PROGRAM(MAP(.size = 1ULL << 30, .pa = page(), .memcache = 2048),
-				      MAP(.ipa = 1ULL << 30, .size = page(), .memcache = 0));
-	uint64_t before = 0, after;
-	int i;
-
-	for (i = 0; i < 40; i++) {
-		if (i == 10)
-			before = available_kib();
-		if (run(&program))
-			return no("%s", last.message);
-		if (step(1)->ret != -ENOMEM)
-			return no("an empty cache: %lld", (long long)step(1)->ret);
-	}
-	after = available_kib();
-	/* 30 times 2 MiB would be 60. */
-	if (after + (20 << 10) < before)
-		return no("%llu KiB less", (unsigned long long)(before - after));
-	return works();
-}
-
-/* --- many callers, and dying ones ------------------------------------------------- */
-
-static bool many_at_once(void)
-{
-	pid_t pids[6];
-	int i;
-
-	for (i = 0; i < 6; i++) {
-		pids[i] = fork();
-		if (pids[i] == 0) {
-			int k;
-
-			for (k = 0; k < 50; k++) {
-				if (!works())
-					_exit(1);
-			}
-			_exit(0);
-		}
-	}
-	for (i = 0; i < 6; i++) {
-		if (!child_ok(pids[i], "one of six"))
-			return false;
-	}
-	return works();
-}
-
-/* A program that takes long, and a caller that is killed in the middle of it. */
-static bool killed(void)
-{
-	const struct timespec pause = { .tv_nsec = 300 * 1000 * 1000 };
-	size_t size = sizeof(struct hx_program) + HX_MAX_OPS * sizeof(struct hx_op);
-	struct hx_program *program = calloc(1, size);
-	struct timespec from, to;
-	int i, status;
-	pid_t pid;
-
-	*program = (struct hx_program){ .abi = HX_ABI, .ipa_bits = 40, .nr_ops = HX_MAX_OPS };
-	for (i = 0; i < HX_MAX_OPS; i++)
-		program->ops[i] = (struct hx_op)MAP(.size = 1ULL << 30, .pa = page(),
-						    .memcache = 2048);
-	pid = fork();
-	if (pid == 0) {
-		run_raw(program, size, MAX_RESULT);
-		_exit(0);
-	}
-	free(program);
-	nanosleep(&pause, NULL);
-	kill(pid, SIGKILL);
-	clock_gettime(CLOCK_MONOTONIC, &from);
-	waitpid(pid, &status, 0);
-	clock_gettime(CLOCK_MONOTONIC, &to);
-	if (!WIFSIGNALED(status))
-		return no("it ended before it was killed: %#x", status);
-	if (to.tv_sec - from.tv_sec > 20)
-		return no("it died %ld s later", (long)(to.tv_sec - from.tv_sec));
-	return works();
 }
 
 /* ------------------------------------------------------------------------------- */
