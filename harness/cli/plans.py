@@ -35,7 +35,7 @@ _OPTIONS = (
     click.option("--cpu", default="", metavar="MODEL", help="QEMU CPU model, e.g. cortex-a57."),
     click.option("--memory", default=2048, show_default=True, metavar="MIB",
                  type=click.IntRange(256), help="Guest memory."),
-    click.option("--smp", default=2, show_default=True, type=click.IntRange(1, 64),
+    click.option("--smp", default=1, show_default=True, type=click.IntRange(1, 64),
                  help="Guest CPUs."),
     click.option("--append", multiple=True, metavar="ARG",
                  help="Kernel argument, e.g. kvm-arm.mode=nvhe; may be repeated."),

@@ -36,14 +36,15 @@ class QemuConfig(Struct, frozen=True, kw_only=True):
     """Settings of a guest.
 
     ``accel``: "tcg", "kvm", or "auto": kvm where this machine can nest, else tcg. ``cpu``: a QEMU
-    CPU model, "" for the one that fits kernel and accelerator. ``append``: more kernel arguments.
-    ``memory``: MiB. ``boot_timeout``: seconds until the readiness line. ``qemu``: the program.
+    CPU model, "" for the one that fits kernel and accelerator. ``vcpus``: one is quickest: the
+    suites run one vCPU at a time, and under TCG the CPUs of a guest wait for each other.
+    ``append``: more kernel arguments. ``memory``: MiB. ``boot_timeout``: seconds until the readiness line. ``qemu``: the program.
     """
 
     accel: str = "auto"
     cpu: str = ""
     memory: int = 2048
-    vcpus: int = 2
+    vcpus: int = 1
     append: tuple[str, ...] = ()
     boot_timeout: float = 120.0
     qemu: str = "qemu-system-aarch64"

@@ -52,7 +52,7 @@ def test_command_line() -> None:
     assert argv[0] == "qemu-system-aarch64"
     assert options(argv, "-machine") == ["virt,virtualization=on,gic-version=3"]
     assert options(argv, "-accel") == ["tcg,thread=multi"]
-    assert (options(argv, "-smp"), options(argv, "-m")) == (["2"], ["2048"])
+    assert (options(argv, "-smp"), options(argv, "-m")) == (["1"], ["2048"])
     (net,) = options(argv, "-netdev")
     assert "hostfwd=tcp:127.0.0.1:40022-:22" in net
     assert "restrict=on" in net, "the guest could reach the network"
