@@ -38,7 +38,8 @@ class QemuConfig(Struct, frozen=True, kw_only=True):
     ``accel``: "tcg", "kvm", or "auto": kvm where this machine can nest, else tcg. ``cpu``: a QEMU
     CPU model, "" for the one that fits kernel and accelerator. ``vcpus``: one is quickest: the
     suites run one vCPU at a time, and under TCG the CPUs of a guest wait for each other.
-    ``append``: more kernel arguments. ``memory``: MiB. ``boot_timeout``: seconds until the readiness line. ``qemu``: the program.
+    ``append``: more kernel arguments. ``memory``: MiB. ``boot_timeout``: seconds until the
+    readiness line. ``qemu``: the program.
     """
 
     accel: str = "auto"
