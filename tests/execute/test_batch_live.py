@@ -118,6 +118,7 @@ def test_a_warning_is_put_down_to_its_scenario(place: Path) -> None:
     assert not [event for event in events if "replaced" in event], "the guest lived"
 
 
+@pytest.mark.slow  # the kernel's own detectors take their time
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_hang_of_user_space_says_where_the_kernel_is(spec: str, place: Path) -> None:
     with open_qemu(live.image(spec), QemuConfig(accel="tcg")) as target:
@@ -178,8 +179,18 @@ with open_qemu(image, QemuConfig(accel="tcg")) as target:
 """
 
 
-@pytest.mark.parametrize("when", ["booting", "booted", "ran"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("number", "when"),
+    [
+        (signal.SIGINT, "booting"),
+        (signal.SIGKILL, "ran"),
+        *(
+            pytest.param(number, when, marks=pytest.mark.slow)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+            for when in ("booting", "booted", "ran")
+        ),
+    ],
+)
 def test_an_interrupt_leaves_nothing(place: Path, when: str, number: signal.Signals) -> None:
     image = live.image("debian:trixie")
     batch = live.program(place, "ok", "hang")

@@ -46,7 +46,10 @@ def test_generated_programs_match(
         assert set(finding["compared"]) >= channels
 
 
-@pytest.mark.parametrize("profile", ["v6.1", "v7.2", "v5.10", "seed-2021"])
+@pytest.mark.parametrize(
+    "profile",
+    ["v6.1", *(pytest.param(p, marks=pytest.mark.slow) for p in ("v7.2", "v5.10", "seed-2021"))],
+)
 def test_a_foreign_profile_diverges(harness: Harness, profile: str, tmp_path: Path) -> None:
     done = harness("run", str(CORPUS), "--profile", profile, "--kernel", "debian:trixie", "--json")
     assert done.returncode == 1, done.stderr[-3000:]
