@@ -66,7 +66,10 @@ def command(
             seed=None,
             command=("harness", *sys.argv[1:]),
         )
-        sys.exit(execute(request, quiet=False, verbose=1, as_json=as_json, diff_only=True))
+        status = execute(
+            request, quiet=False, verbose=1, as_json=as_json, diff_only=True, matches=every
+        )
+        sys.exit(status)
     if len(what) > 1:
         raise UsageError(f"'{' '.join(what)}': give one RUN, one ID, or files that exist")
     findings = stored(what[0] if what else None, every=every)

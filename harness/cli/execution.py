@@ -37,7 +37,13 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 def execute(
-    request: Request, *, quiet: bool, verbose: int, as_json: bool, diff_only: bool = False
+    request: Request,
+    *,
+    quiet: bool,
+    verbose: int,
+    as_json: bool,
+    diff_only: bool = False,
+    matches: bool = False,
 ) -> int:
     """Run it, keep it, report it; the exit status of the contract, 130 when interrupted."""
     environment(request.env_items)  # a bad --env ends the command before anything boots
@@ -75,7 +81,7 @@ def execute(
     if as_json:
         print_json([finding_json(finding) for finding in view.findings])
     elif diff_only:
-        print_lines(_every_diff(view.findings))
+        print_lines(_every_diff(view.findings if matches else _unlike(view.findings)))
     else:
         print_lines(_diffs(view.findings, everything=verbose > 0))
     if interrupted:
@@ -139,6 +145,10 @@ def _parallel(request: Request, settings: Settings, view: RunView, stop: threadi
 
 def _bad(findings: Iterable[Finding]) -> list[Finding]:
     return [f for f in findings if f.verdict not in (Verdict.MATCH, Verdict.SKIP, Verdict.INFRA)]
+
+
+def _unlike(findings: Iterable[Finding]) -> list[Finding]:
+    return [f for f in findings if f.verdict not in (Verdict.MATCH, Verdict.SKIP)]
 
 
 def _diffs(findings: Iterable[Finding], *, everything: bool) -> list[Line]:

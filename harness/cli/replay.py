@@ -50,4 +50,6 @@ def command(
         seed=None,
         command=("harness", *sys.argv[1:]),
     )
-    sys.exit(execute(request, quiet=False, verbose=1, as_json=as_json, diff_only=True))
+    sys.exit(
+        execute(request, quiet=False, verbose=1, as_json=as_json, diff_only=True, matches=True)
+    )
