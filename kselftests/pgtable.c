@@ -9,12 +9,15 @@
 #include "pgtable_record.h"
 #include "record.h"
 
-/* The result's first guess; the module says what it takes instead. */
-#define RESULT_BASE	SZ_64K
-#define RESULT_STEP	512
+/* Records of many steps; one that is larger makes the buffer grow. */
+#define RESULT_SIZE	SZ_1M
 
-/* How a scenario repeated step by step is cut: longer ones run in one go. */
-#define MOST_PREFIXES	512
+/*
+ * Nanoseconds after which the module hands out what it has, so that records come
+ * while a long program runs; and after each step, where a kernel may die of one.
+ */
+#define SLICE		(500UL * 1000 * 1000)
+#define EACH_STEP	1
 
 /* struct hx_bad_table.level for a count of what is no live table page. */
 #define NO_TABLE	10
@@ -105,31 +108,29 @@ static void __noreturn no_result(int error, const struct hx_run *result)
 	scenario_infra("the module: %s (%s)", why, strerror(-error));
 }
 
-/* The first steps of the program, into a buffer that grows as it has to. */
-static struct hx_run execute(struct hx_program *program, u32 steps)
+/* The next records of the program, after so many steps; grows the buffer. */
+static struct hx_run execute(const struct hx_program *program, u32 first)
 {
+	static size_t size = RESULT_SIZE;
 	static char *buffer;
-	static size_t size;
-	size_t guess = RESULT_BASE + (size_t)steps * RESULT_STEP;
 	struct hx_run result;
 	int error;
 
-	if (size < guess) {
-		size = guess;
-		buffer = allocate(buffer, size);
-	}
-	program->nr_ops = steps;
+	if (!buffer)
+		buffer = allocate(NULL, size);
 	for (;;) {
 		result = (struct hx_run){
 			.program = (uintptr_t)program,
-			.program_size = program_size(steps),
+			.program_size = program_size(program->nr_ops),
 			.result = (uintptr_t)buffer,
 			.result_size = size,
+			.slice = record_is_sync() ? EACH_STEP : SLICE,
+			.first = first,
 		};
 		error = module_run(&result);
 		if (error != -ENOSPC)
 			break;
-		size = result.result_size;
+		size = 2 * result.result_size;
 		buffer = allocate(buffer, size);
 	}
 	if (error)
@@ -153,35 +154,17 @@ static const struct hx_bad_table *verdict(const struct hx_run *result)
 	return &bad;
 }
 
-/* Writes the records of the steps from number first on. */
 static void write_records(const struct hx_run *result, u32 first)
 {
 	const struct hx_bad_table *wrong = verdict(result);
 	const char *at = (const char *)(uintptr_t)result->result;
 	u32 i;
 
-	pgtable_record_reset();
-	for (i = 0; i < result->steps; i++) {
+	for (i = first; i < result->steps; i++) {
 		const struct hx_step *step = (const struct hx_step *)at;
 
-		pgtable_record(step, module_info()->channels, i >= first,
-			       i == result->steps - 1 ? wrong : NULL);
+		pgtable_record(step, module_info()->channels, i == result->steps - 1 ? wrong : NULL);
 		at += step->size;
-	}
-}
-
-/*
- * Where every line is written at once, so that a dying kernel is seen step by
- * step, the program is run anew for each step, up to that one.
- */
-static void run_prefixes(struct hx_program *program, u32 count)
-{
-	u32 steps;
-
-	for (steps = 1; steps <= count; steps++) {
-		struct hx_run result = execute(program, steps);
-
-		write_records(&result, steps - 1);
 	}
 }
 
@@ -190,6 +173,7 @@ void run(const struct table *table, const struct step *steps, u32 count)
 	u64 page_size = 1ULL << module_info()->page_shift;
 	struct hx_program *program;
 	struct hx_run result;
+	u32 done = 0;
 
 	if (unusable)
 		scenario_skip("%s", unusable);
@@ -197,10 +181,10 @@ void run(const struct table *table, const struct step *steps, u32 count)
 		scenario_skip("the scenario is for pages of %llu bytes, the kernel has %llu",
 			      (unsigned long long)table->granule, (unsigned long long)page_size);
 	program = program_of(table, steps, count);
-	if (record_is_sync() && count <= MOST_PREFIXES) {
-		run_prefixes(program, count);
-		return;
+	while (done < count) {
+		result = execute(program, done);
+		write_records(&result, done);
+		done = result.steps;
 	}
-	result = execute(program, count);
-	write_records(&result, 0);
+	free(program);
 }

@@ -256,14 +256,7 @@ static void put_counts(const struct hx_step *step, u64 channels)
 	}
 }
 
-void pgtable_record_reset(void)
-{
-	leaves.nr = 0;
-	annotations.nr = 0;
-}
-
-void pgtable_record(const struct hx_step *step, u64 channels, bool print,
-		    const struct hx_bad_table *extra)
+void pgtable_record(const struct hx_step *step, u64 channels, const struct hx_bad_table *extra)
 {
 	const char *leaf_items = (const char *)(step + 1);
 	const char *note_items = leaf_items + step->leaves.nr_runs * leaves.size;
@@ -271,8 +264,6 @@ void pgtable_record(const struct hx_step *step, u64 channels, bool print,
 
 	apply(&leaves, &step->leaves, leaf_items);
 	apply(&annotations, &step->annotations, note_items);
-	if (!print)
-		return;
 	used = 0;
 	put_key("ret", "");
 	put_signed(step->ret);

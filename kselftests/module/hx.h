@@ -72,7 +72,9 @@ struct hx {
 	/* Whose calls are counted; NULL between steps. */
 	struct task_struct *task;
 	struct hx_counts counts;
-	struct hx_run *run;
+	struct hx_run *run;		/* the call that is being served */
+	u32 verdict;			/* of the program so far */
+	char why[HX_MESSAGE];		/* its first */
 	bool out_of_memory;
 };
 
@@ -106,8 +108,10 @@ s64 hx_op_run(const struct hx_op *op, struct kvm_mmu_memory_cache *cache);
 /* program.c: from the user's memory, checked. Free with kvfree(). */
 struct hx_program *hx_program_load(u64 address, u64 size);
 
-/* run.c */
-int hx_run_program(const struct hx_program *program, struct hx_run *run);
+/* run.c: begins or goes on with a program; what is left of one can be ended. */
+int hx_session_run(struct hx_run *run);
+void hx_session_end(void);
+bool hx_session_stands(void);
 
 /* tables.c, tables_v5.c: the pages that tables are made of. */
 int hx_tables_init(void);

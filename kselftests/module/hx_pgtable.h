@@ -2,9 +2,11 @@
 /*
  * Programs of stage-2 page-table operations, and what each step left behind.
  *
- * One ioctl runs one program on a private table and writes one record per step
- * into the caller's buffer. Every number is in the host's byte order; addresses
- * and sizes are bytes. Layouts change only together with HX_ABI.
+ * An ioctl runs a program on a private table and writes one record per step into
+ * the caller's buffer. It returns early where its time or the buffer is used up;
+ * then the table stands, as this open file's, and the next call goes on. Closing
+ * the file ends all. Every number is in the host's byte order; addresses and
+ * sizes are bytes. Layouts change only together with HX_ABI.
  */
 #ifndef HX_PGTABLE_H
 #define HX_PGTABLE_H
@@ -196,25 +198,26 @@ struct hx_step {
 #define HX_VERDICT_BAD_REF	(1U << 1)	/* a count of what is no live table page */
 
 struct hx_run {
-	__u64 program;		/* in: struct hx_program */
+	__u64 program;		/* in: struct hx_program; read where first is 0 */
 	__u64 program_size;	/* in: bytes */
-	__u64 result;		/* in: buffer for the struct hx_step records */
+	__u64 result;		/* in: buffer for struct hx_step records */
 	__u64 result_size;	/* in: bytes of it; out: bytes used, or needed */
+	__u64 slice;		/* in: ns; the step after which it returns. 0: the last */
 	__u64 nanoseconds;	/* out: time inside the module */
 	__u64 api_nanoseconds;	/* out: of it, inside the kernel's page-table API */
-	__u32 steps;		/* out: steps that ran */
+	__u32 first;		/* in: 0: a new program; else the steps so far */
+	__u32 steps;		/* out: steps so far, over all calls */
 	__u32 leaked;		/* out: table pages that destroy left behind */
-	__u32 verdict;		/* out */
-	__u32 reserved;
+	__u32 verdict;		/* out: after the last step */
 	char message[HX_MESSAGE];	/* out: why it failed, or what verdict means */
 };
 
 #define HX_IOCTL_INFO		_IOR('X', 1, struct hx_info)
 /*
- * 0: every step ran. Else -1 with errno and message:
- * EINVAL      malformed program
+ * 0: records were written, up to step number steps. Else -1 with errno and message:
+ * EINVAL      malformed program, or not the step at which the table stands
  * EOPNOTSUPP  this kernel does not have what the program asks for
- * ENOSPC      the buffer is too small; result_size says what it takes
+ * ENOSPC      the next record does not fit; result_size says what it takes
  * ENOMEM      the machine or max_tables does not suffice
  * ENXIO       KVM is not at EL2: without HX_HOST_VHE, the caller keeps a VM open
  * EINTR       a fatal signal arrived

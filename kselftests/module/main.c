@@ -9,33 +9,40 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/wait.h>
 
 #include "hx.h"
 
-/* Held while a program runs: there is one table. */
+/* Held while a step runs: there is one table. */
 static DEFINE_MUTEX(lock);
+/* The open file whose program runs or stands; others wait. */
+static struct file *owner;
+static DECLARE_WAIT_QUEUE_HEAD(free_again);
 
-static int run_locked(struct hx_run *run)
+static int acquire(struct file *file)
 {
-	struct hx_program *program;
-	int error;
-
-	if (mutex_lock_interruptible(&lock))
-		return -EINTR;
-	hx.run = run;
-	program = hx_program_load(run->program, run->program_size);
-	if (IS_ERR(program)) {
-		error = PTR_ERR(program);
-	} else {
-		error = hx_run_program(program, run);
-		kvfree(program);
+	for (;;) {
+		if (mutex_lock_interruptible(&lock))
+			return -EINTR;
+		if (!owner || owner == file)
+			break;
+		mutex_unlock(&lock);
+		if (wait_event_interruptible(free_again, !READ_ONCE(owner)))
+			return -EINTR;
 	}
-	hx.run = NULL;
-	mutex_unlock(&lock);
-	return error;
+	WRITE_ONCE(owner, file);
+	return 0;
 }
 
-static long ioctl_run(void __user *arg)
+static void release(void)
+{
+	if (!hx_session_stands())
+		WRITE_ONCE(owner, NULL);
+	mutex_unlock(&lock);
+	wake_up_interruptible(&free_again);
+}
+
+static long ioctl_run(struct file *file, void __user *arg)
 {
 	struct hx_run *run;
 	int error;
@@ -43,17 +50,32 @@ static long ioctl_run(void __user *arg)
 	run = memdup_user(arg, sizeof(*run));
 	if (IS_ERR(run))
 		return PTR_ERR(run);
-	run->steps = 0;
 	run->leaked = 0;
 	run->verdict = 0;
 	run->nanoseconds = 0;
 	run->api_nanoseconds = 0;
 	memset(run->message, 0, sizeof(run->message));
-	error = run->reserved ? -EINVAL : run_locked(run);
+	error = acquire(file);
+	if (!error) {
+		error = hx_session_run(run);
+		release();
+	}
 	if (copy_to_user(arg, run, sizeof(*run)))
 		error = -EFAULT;
 	kfree(run);
 	return error;
+}
+
+static int device_release(struct inode *inode, struct file *file)
+{
+	mutex_lock(&lock);
+	if (owner == file) {
+		hx_session_end();
+		release();
+	} else {
+		mutex_unlock(&lock);
+	}
+	return 0;
 }
 
 static long device_ioctl(struct file *file, unsigned int command, unsigned long arg)
@@ -66,7 +88,7 @@ static long device_ioctl(struct file *file, unsigned int command, unsigned long 
 	case HX_IOCTL_INFO:
 		return copy_to_user(user, &hx.info, sizeof(hx.info)) ? -EFAULT : 0;
 	case HX_IOCTL_RUN:
-		return ioctl_run(user);
+		return ioctl_run(file, user);
 	default:
 		return -ENOTTY;
 	}
@@ -75,6 +97,7 @@ static long device_ioctl(struct file *file, unsigned int command, unsigned long 
 static const struct file_operations device_fops = {
 	.owner		= THIS_MODULE,
 	.unlocked_ioctl	= device_ioctl,
+	.release	= device_release,
 };
 
 static struct miscdevice device = {

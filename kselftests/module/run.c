@@ -24,15 +24,24 @@ void hx_verdict(u32 verdict, const char *fmt, ...)
 {
 	va_list args;
 
-	if (!hx.run->verdict) {
+	if (!hx.verdict) {
 		va_start(args, fmt);
-		vsnprintf(hx.run->message, sizeof(hx.run->message), fmt, args);
+		vsnprintf(hx.why, sizeof(hx.why), fmt, args);
 		va_end(args);
 	}
-	hx.run->verdict |= verdict;
+	hx.verdict |= verdict;
 }
 
-/* Result records go straight to the user's buffer; past its end they only count. */
+/* The program that runs, or that stands between two calls. */
+static struct {
+	struct hx_program *program;	/* NULL: there is none */
+	struct hx_scan scan;
+	u32 delivered;			/* steps whose records were written */
+	bool pending;			/* the next one ran, its record was not */
+	s64 ret;			/* of that one */
+} session;
+
+/* Records go straight to the user's buffer. */
 struct output {
 	u64 address;
 	u64 room;
@@ -41,20 +50,19 @@ struct output {
 
 static int put(struct output *out, const void *data, size_t size)
 {
-	int error = 0;
-
-	if (out->used + size <= out->room &&
-	    copy_to_user(u64_to_user_ptr(out->address + out->used), data, size))
-		error = hx_fail(-EFAULT, "the result buffer cannot be written");
+	if (copy_to_user(u64_to_user_ptr(out->address + out->used), data, size))
+		return hx_fail(-EFAULT, "the result buffer cannot be written");
 	out->used += size;
-	return error;
+	return 0;
 }
 
-static int put_step(struct output *out, const struct hx_scan *scan, u32 index, s64 ret)
+/* -ENOSPC where the record does not fit; out->used then stands. */
+static int put_step(struct output *out)
 {
+	const struct hx_scan *scan = &session.scan;
 	struct hx_step step = {
-		.index = index,
-		.ret = ret,
+		.index = session.delivered,
+		.ret = session.ret,
 		.tables = scan->tables,
 		.alloc = hx.counts.alloc,
 		.dcache = hx.counts.dcache,
@@ -70,6 +78,10 @@ static int put_step(struct output *out, const struct hx_scan *scan, u32 index, s
 
 	memcpy(step.tlbi, hx.counts.tlbi, sizeof(step.tlbi));
 	step.size = sizeof(step) + leaf_bytes + annotation_bytes + bad_bytes;
+	if (step.size > out->room - out->used) {
+		hx.run->result_size = step.size;
+		return hx_fail(-ENOSPC, "step %u takes %u bytes", session.delivered, step.size);
+	}
 	error = put(out, &step, sizeof(step));
 	if (!error && leaf_bytes)
 		error = put(out, leaves, leaf_bytes);
@@ -79,6 +91,8 @@ static int put_step(struct output *out, const struct hx_scan *scan, u32 index, s
 		error = put(out, scan->bad, bad_bytes);
 	return error;
 }
+
+/* --- steps ------------------------------------------------------------------- */
 
 /*
  * A SHARED walk holds the RCU read lock from end to end, so that what it takes
@@ -109,30 +123,22 @@ static s64 run_op(const struct hx_op *op, u32 tables)
 	return ret;
 }
 
-static int run_steps(const struct hx_program *program, struct hx_scan *scan, struct output *out)
+static int next_step(void)
 {
-	u32 i;
+	const struct hx_op *op = &session.program->ops[session.delivered];
+	bool last = session.delivered == session.program->nr_ops - 1;
 
-	for (i = 0; i < program->nr_ops; i++) {
-		const struct hx_op *op = &program->ops[i];
-		s64 ret = run_op(op, scan->tables);
-		int error;
-
-		if (hx.out_of_memory)
-			return hx_fail(-ENOMEM, "step %u: no table page beyond %u", i,
-				       scan->tables);
-		if (hx_scan_step(scan, op->ipa, op->size, i == program->nr_ops - 1))
-			return hx_fail(-ENOMEM, "step %u: no memory for all runs", i);
-		error = put_step(out, scan, i, ret);
-		if (error)
-			return error;
-		hx.run->steps = i + 1;
-		if (fatal_signal_pending(current))
-			return hx_fail(-EINTR, "killed at step %u", i);
-		cond_resched();
-	}
+	session.ret = run_op(op, session.scan.tables);
+	session.pending = true;
+	if (hx.out_of_memory)
+		return hx_fail(-ENOMEM, "step %u: no table page beyond %u", session.delivered,
+			       hx.info.max_tables);
+	if (hx_scan_step(&session.scan, op->ipa, op->size, last))
+		return hx_fail(-ENOMEM, "step %u: no memory for all runs", session.delivered);
 	return 0;
 }
+
+/* --- a program's life ----------------------------------------------------------- */
 
 /* Whatever happened before: no table outlives its program. */
 static void tear_down(void)
@@ -144,35 +150,101 @@ static void tear_down(void)
 	hx.run->leaked = hx_tables_reclaim();
 	if (hx.run->leaked)
 		hx_verdict(HX_VERDICT_LEAK, "destroy left %u table pages behind", hx.run->leaked);
+	hx.run->verdict = hx.verdict;
+	if (hx.verdict && !hx.run->message[0])
+		strscpy(hx.run->message, hx.why, sizeof(hx.run->message));
 	memset(&hx.pgt, 0, sizeof(hx.pgt));
+	hx_scan_free(&session.scan);
+	kvfree(session.program);
+	session.program = NULL;
 }
 
-int hx_run_program(const struct hx_program *program, struct hx_run *run)
+void hx_session_end(void)
 {
-	struct output out = { .address = run->result, .room = run->result_size };
-	u64 start = ktime_get_ns();
-	struct hx_scan *scan;
+	static struct hx_run nobody;
+
+	if (!session.program)
+		return;
+	hx.run = &nobody;
+	tear_down();
+	hx.run = NULL;
+}
+
+bool hx_session_stands(void)
+{
+	return session.program;
+}
+
+static int begin(struct hx_run *run)
+{
+	struct hx_program *program;
 	int error;
 
 	if (!hx_el2_answers())
 		return hx_fail(-ENXIO, "KVM is not at EL2 now: without VHE, keep a VM open");
-	scan = kzalloc(sizeof(*scan), GFP_KERNEL);
-	if (!scan)
-		return hx_fail(-ENOMEM, "no memory");
+	program = hx_program_load(run->program, run->program_size);
+	if (IS_ERR(program))
+		return PTR_ERR(program);
+	session.program = program;
+	session.delivered = 0;
+	session.pending = false;
+	hx.verdict = 0;
 	hx.out_of_memory = false;
 	error = hx_table_create(program->ipa_bits);
 	if (error)
-		hx_fail(error, "the kernel's init of a table of %u bits failed", program->ipa_bits);
-	else if (hx_scan_init(scan))
-		error = hx_fail(-ENOMEM, "no memory");
-	else
-		error = run_steps(program, scan, &out);
-	tear_down();
-	hx_scan_free(scan);
-	kfree(scan);
-	run->result_size = out.used;
+		return hx_fail(error, "no table of %u bits: the kernel's init failed",
+			       program->ipa_bits);
+	if (hx_scan_init(&session.scan))
+		return hx_fail(-ENOMEM, "no memory");
+	return 0;
+}
+
+static int run_steps(struct hx_run *run, struct output *out, u64 start)
+{
+	while (session.delivered < session.program->nr_ops) {
+		int error = session.pending ? 0 : next_step();
+
+		if (!error)
+			error = put_step(out);
+		if (error == -ENOSPC && out->used) {
+			run->message[0] = 0;
+			return 0;
+		}
+		if (error)
+			return error;
+		session.pending = false;
+		run->steps = ++session.delivered;
+		if (fatal_signal_pending(current))
+			return hx_fail(-EINTR, "killed at step %u", session.delivered);
+		if (run->slice && ktime_get_ns() - start >= run->slice)
+			return 0;
+		cond_resched();
+	}
+	return 0;
+}
+
+int hx_session_run(struct hx_run *run)
+{
+	struct output out = { .address = run->result, .room = run->result_size };
+	u64 start = ktime_get_ns();
+	int error = 0;
+
+	if (!run->first || (session.program && run->first != session.delivered))
+		hx_session_end();
+	hx.run = run;
+	run->steps = session.program ? session.delivered : 0;
+	if (!session.program && run->first)
+		error = hx_fail(-EINVAL, "no program stands at step %u", run->first);
+	else if (!session.program)
+		error = begin(run);
+	if (!error)
+		error = run_steps(run, &out, start);
+	if (session.program && error != -ENOSPC &&
+	    (error || session.delivered == session.program->nr_ops))
+		tear_down();
+	if (error != -ENOSPC)
+		run->result_size = out.used;
 	run->nanoseconds = ktime_get_ns() - start;
-	if (!error && out.used > out.room)
-		error = hx_fail(-ENOSPC, "the result takes %llu bytes", out.used);
+	hx.run = NULL;
 	return error;
 }

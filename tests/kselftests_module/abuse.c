@@ -213,21 +213,69 @@ static bool random_bytes(void)
 
 /* --- buffers --------------------------------------------------------------------- */
 
-static bool result_too_small(void)
+/* Two steps; the second one's record is larger than the first. */
+static struct text two_steps(void)
 {
-	struct text program = PROGRAM(MAP(.size = page(), .memcache = 8), MAP(.size = page()));
-	uint64_t size = sizeof(program.program) + 2 * sizeof(program.ops[0]), need;
+	return PROGRAM(MAP(.size = page(), .memcache = 8),
+		       MAP(.ipa = 4 * page(), .size = page()));
+}
 
-	if (run_raw(&program, size, 0) != -ENOSPC)
-		return no("no room at all is not ENOSPC");
+static int go_on(struct text *text, uint64_t room, unsigned int first, uint64_t slice)
+{
+	last = (struct hx_run){
+		.program = (uintptr_t)text,
+		.program_size = sizeof(text->program) +
+				text->program.nr_ops * sizeof(text->ops[0]),
+		.result = (uintptr_t)result,
+		.result_size = room,
+		.slice = slice,
+		.first = first,
+	};
+	return ioctl(device, HX_IOCTL_RUN, &last) ? -errno : 0;
+}
+
+static bool small_buffers(void)
+{
+	struct text program = two_steps();
+	uint64_t need;
+
+	if (go_on(&program, 0, 0, 0) != -ENOSPC || last.steps)
+		return no("no room at all: %u steps", last.steps);
 	need = last.result_size;
-	if (run_raw(&program, size, need - 1) != -ENOSPC || last.result_size != need)
+	if (go_on(&program, need - 1, 0, 0) != -ENOSPC || last.result_size != need)
 		return no("one byte short of %llu is not ENOSPC", (unsigned long long)need);
 	memset(result, 0x55, need + 8);
-	if (run_raw(&program, size, need) || last.result_size != need)
-		return no("the size that it asked for is not enough");
+	if (go_on(&program, need, 0, 0) || last.result_size != need || last.steps != 1)
+		return no("the size that it asked for: %u steps", last.steps);
 	if (result[need] != 0x55)
 		return no("it wrote past the buffer");
+	if (go_on(&program, 1, 1, 0) != -ENOSPC || last.steps != 1)
+		return no("the second step fits into a byte");
+	if (go_on(&program, last.result_size, 1, 0) || last.steps != 2 || step(0)->index != 1)
+		return no("the second step: %u, %s", last.steps, last.message);
+	if (step(0)->leaves.keep_head != 1 || step(0)->leaves.nr_runs != 1)
+		return no("the second step is no difference to the first");
+	return works();
+}
+
+static bool step_by_step(void)
+{
+	struct text program = two_steps();
+
+	if (go_on(&program, MAX_RESULT, 0, 1) || last.steps != 1)
+		return no("a slice of a nanosecond: %u steps", last.steps);
+	if (go_on(&program, MAX_RESULT, 2, 1) != -EINVAL || !last.message[0])
+		return no("to go on at a step that was not reached");
+	if (go_on(&program, MAX_RESULT, 1, 1) != -EINVAL)
+		return no("to go on with what was given up");
+	if (go_on(&program, MAX_RESULT, 0, 1) || go_on(&program, MAX_RESULT, 1, 1) ||
+	    last.steps != 2 || step(0)->ret)
+		return no("the second slice: %u steps, %s", last.steps, last.message);
+	if (go_on(&program, MAX_RESULT, 2, 1) != -EINVAL)
+		return no("to go on after the end");
+	if (go_on(&program, MAX_RESULT, 0, 1))
+		return no("%s", last.message);
+	/* Another program instead, while the first one stands. */
 	return works();
 }
 
@@ -310,13 +358,15 @@ int main(void)
 	CHECK(malformed_operations);
 	CHECK(malformed_programs);
 	CHECK(random_bytes);
-	CHECK(result_too_small);
+	CHECK(small_buffers);
+	CHECK(step_by_step);
 	CHECK(bad_addresses);
 	CHECK(not_root);
 	CHECK(gigabyte_of_pages);
 	CHECK(more_than_the_limit);
 	CHECK(nothing_stays_behind);
 	CHECK(many_at_once);
+	CHECK(others_wait);
 	CHECK(killed);
 	return failed;
 }

@@ -50,6 +50,7 @@ bool gigabyte_of_pages(void);
 bool more_than_the_limit(void);
 bool nothing_stays_behind(void);
 bool many_at_once(void);
+bool others_wait(void);
 bool killed(void);
 
 #endif /* ABUSE_H */

@@ -2,10 +2,12 @@
 /* What is right and large, many callers at once, and callers that die. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -114,6 +116,36 @@ bool many_at_once(void)
 			return false;
 	}
 	return works();
+}
+
+/* A program that stands keeps others waiting until its file is closed. */
+bool others_wait(void)
+{
+	const struct timespec pause = { .tv_nsec = 300 * 1000 * 1000 };
+	struct text program = PROGRAM(MAP(.size = page(), .memcache = 8), MAP(.size = page()));
+	struct hx_run request = {
+		.program = (uintptr_t)&program,
+		.program_size = sizeof(program.program) + 2 * sizeof(program.ops[0]),
+		.result = (uintptr_t)result,
+		.result_size = MAX_RESULT,
+		.slice = 1,
+	};
+	int file = open("/dev/" HX_DEVICE, O_RDWR), status;
+	pid_t pid;
+
+	if (file < 0 || ioctl(file, HX_IOCTL_RUN, &request) || request.steps != 1)
+		return no("the program that stands: %s", request.message);
+	pid = fork();
+	if (pid == 0) {
+		/* Else the table would be this process's as well. */
+		close(file);
+		_exit(works() ? 0 : 1);
+	}
+	nanosleep(&pause, NULL);
+	if (waitpid(pid, &status, WNOHANG))
+		return no("another program ran meanwhile: %#x", status);
+	close(file);
+	return child_ok(pid, "the one that waited") && works();
 }
 
 /* A program that takes long, and a caller that is killed in the middle of it. */
