@@ -23,10 +23,10 @@ from reference_model.outcome import Observation
 from reference_model.profiles import PROFILES, Environment
 from reference_model.scenario import GuestScenario, Scenario
 
-CORPUS = Path(__file__).resolve().parents[2] / "scenarios" / "guest"
+CORPUS = Path(__file__).resolve().parents[2] / "scenarios"
 SCENARIOS = [
     scenario
-    for file in sorted(CORPUS.glob("*.yaml"))
+    for file in sorted(CORPUS.glob("guest*/*.yaml"))
     for scenario in load_text(file.read_text(), file.name)
 ]
 
