@@ -29,7 +29,7 @@ from reference_model.scenario import PgtableScenario
 from reference_model.stage2_knobs import Stage2Knobs
 from reference_model.stage2_sources import KNOB_SOURCES
 from reference_model.transition_reasons import NO_SCENARIO, why_not
-from reference_model.transition_universe import universe
+from reference_model.transition_universe import reached, universe
 from reference_model.transitions import covered
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -197,18 +197,18 @@ def coverage_page(count: int = COUNT, seed: int = SEED) -> str:
     parts = [COVERAGE_HEAD]
     parts.append("\n| profile | transitions | reached | others | steps |\n|---|---|---|---|---|\n")
     missing: list[str] = []
+    others: list[str] = []
     for profile in PROFILES.values():
         known = universe(profile, env)
         counts = covered(_campaign(profile, env, count, seed), profile, env)
-        reached = sum(1 for transition in known if transition in counts)
-        beside = sum(1 for transition in counts if transition not in known)
+        share, whole = reached(counts, profile, env)
+        beside = [one for one in sorted(counts) if one not in known]
         steps = sum(counts.values())
-        parts.append(f"| {profile.name} | {len(known)} | {reached} | {beside} | {steps:,} |\n")
+        parts.append(f"| {profile.name} | {whole} | {share} | {len(beside)} | {steps:,} |\n")
         missing += [f"- {profile.name}: {one}\n" for one in known if one not in counts]
-    parts.append(
-        "\n`others`: transitions that came up and no case alone reaches: what differs only in"
-        " what comes\nthird or later in a range.\n"
-    )
+        others += [f"- {profile.name}: {one}\n" for one in beside]
+    parts.append("\n`others`: transitions that came up and that no case alone reaches")
+    parts += [":\n\n", *others] if others else [".\n"]
     if missing:
         parts.append("\nNot reached in this campaign:\n\n" + "".join(missing))
     parts.append(_by_operation(env))

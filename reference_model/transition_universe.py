@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import msgspec
@@ -51,6 +52,17 @@ def universe(profile: SemanticsProfile, env: Environment) -> dict[Transition, Ai
             found.setdefault(bench.outcome(recipe), aim)
         roots.add(shape.start_level)
     return found
+
+
+def reached(
+    counts: Mapping[Transition, int], profile: SemanticsProfile, env: Environment
+) -> tuple[int, int]:
+    """(reached, all): how many of the transitions there are have come up in a campaign.
+
+    ``counts`` from :func:`reference_model.transitions.covered`.
+    """
+    known = universe(profile, env)
+    return sum(1 for transition in known if counts.get(transition)), len(known)
 
 
 class _Bench:

@@ -74,7 +74,7 @@ def test_every_pin_is_of_a_kernel_that_runs_it_and_says_why(scenario: PgtableSce
             assert predicted(scenario, pin.profile).skip == ""
 
 
-def test_the_seed_s_case_differs_on_every_kernel_that_it_differs_on() -> None:
+def test_a_leaf_in_the_way_of_a_range_tells_the_kernels_apart() -> None:
     [scenario] = [one for one in SCENARIOS if one.id == "w08-leaf-in-the-way"]
     seen = {}
     for profile in PROFILES:

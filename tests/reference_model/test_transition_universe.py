@@ -9,7 +9,7 @@ from harness.generate import generate
 from reference_model.profiles import PROFILES, Environment, SemanticsProfile
 from reference_model.scenario import PgtableScenario
 from reference_model.transition_reasons import NO_SCENARIO, why_not
-from reference_model.transition_universe import Aim, universe
+from reference_model.transition_universe import Aim, reached, universe
 from reference_model.transitions import Transition, covered
 
 ENV = Environment()
@@ -30,6 +30,14 @@ def test_a_campaign_meets_no_transition_that_no_case_reaches(profile: str) -> No
     met = covered(scenarios, PROFILES[profile], ENV)
     assert len(met) > len(known(profile)) // 2
     assert {str(one) for one in met if one not in known(profile)} == set()
+
+
+def test_reached_counts_known_transitions_only() -> None:
+    profile = PROFILES["v5.10"]
+    some = list(known("v5.10"))[:3]
+    counts = dict.fromkeys(some, 1) | {Transition("map", "nonsense", "", "", "0"): 9}
+    assert reached(counts, profile, ENV) == (3, len(known("v5.10")))
+    assert reached({}, profile, ENV)[0] == 0
 
 
 def test_the_order_is_the_same_every_time() -> None:
