@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A splat came while several scenarios may have been meant: each runs again, alone."""
+"""A splat came while several scenarios may have been meant: they run again, down to one alone."""
 
 from __future__ import annotations
 
@@ -14,64 +14,95 @@ from harness.execute.watch import LogWatch
 from harness.targets import Splat, SplatKind, find_splats, run, worst
 from harness.vocabulary import RunStatus, ScenarioRun, TargetError
 
-#: Suspects that are run again; beyond that all are named.
-MAX_ALONE = 8
+#: So few suspects are run one by one; of more, groups are run, and halved where the splat comes.
+_FEW = 4
+#: Sessions in all that the search may take.
+MAX_SESSIONS = 60
+#: Suspects that are blamed where the splat comes in none of them: those nearest to it.
+MAX_BLAMED = 4
 #: Resets WARN_ONCE (debugfs, since 4.15); a target without it just warns no more.
 _CLEAR = "echo 1 >/sys/kernel/debug/clear_warn_once"
+
+#: What one session of some suspects showed: splats and the log they stand in.
+_Seen = tuple[Sequence[Splat], tuple[str, ...]]
 
 
 def clear_up(runner: Runner, watch: LogWatch) -> Iterator[ScenarioRun]:
     """The runs of all suspects: CRASH for those that a splat belongs to, else as they were."""
-    suspects = sorted(watch.suspects.items())
+    suspects = dict(sorted(watch.suspects.items()))
     splats = watch.splats
     log = tuple(watch.log)
     watch.cleared()
     if not suspects:
         return
-    guilty: dict[int, ScenarioRun] = {}
-    if 1 < len(suspects) <= MAX_ALONE:
-        guilty = _alone(runner, suspects, splats)
-    blamed = [index for index, _ in suspects if index in guilty] or [i for i, _ in suspects]
-    for index, seen in suspects:
-        if index in guilty:
-            yield guilty[index]
+    found = _Search(runner, splats).guilty(list(suspects)) if len(suspects) > 1 else {}
+    blamed = [] if found else list(suspects)[:MAX_BLAMED]
+    for index, seen in suspects.items():
+        if index in found:
+            yield _crash(seen, *found[index], "again when run alone")
         elif index in blamed:
-            yield _crash(seen, splats, log, _others(suspects, index))
+            others = [suspects[other].id for other in blamed if other != index]
+            more = ", or to others" if len(suspects) > len(blamed) else ""
+            note = f"or it belongs to {', '.join(others)}{more}; it came while these ran"
+            yield _crash(seen, splats, log, note if others else "")
         else:
             yield seen
 
 
-def _alone(
-    runner: Runner, suspects: Sequence[tuple[int, ScenarioRun]], splats: Sequence[Splat]
-) -> dict[int, ScenarioRun]:
-    """Run each alone; those in which the kernel complains again."""
-    guilty: dict[int, ScenarioRun] = {}
-    # lockdep is off after its first report, so only a fresh kernel can report again.
-    fresh = any(splat.kind in (SplatKind.LOCKDEP, SplatKind.RCU) for splat in splats)
-    for index, seen in suspects:
-        if runner.stopped:
-            break
-        if fresh and runner.replace() is None:
-            break
+class _Search:
+    """Runs suspects again until each splat is put down to one of them."""
+
+    def __init__(self, runner: Runner, splats: Sequence[Splat]) -> None:
+        self._runner = runner
+        self._sessions = 0
+        # lockdep is off after its first report, so only a fresh kernel can report again.
+        self._fresh = _once(splats)
+
+    def guilty(self, suspects: list[int]) -> dict[int, _Seen]:
+        """Those in which the kernel complains again when they run alone, and how."""
+        found: dict[int, _Seen] = {}
+        groups = [[index] for index in suspects] if len(suspects) <= _FEW else [suspects]
+        while groups and self._sessions < MAX_SESSIONS and not self._runner.stopped:
+            group = groups.pop(0)
+            seen = self._run(group)
+            if seen is None:
+                break
+            if not seen[0]:
+                continue
+            if len(group) == 1:
+                found[group[0]] = seen
+            else:
+                half = len(group) // 2
+                groups += [group[:half], group[half:]]
+        return found
+
+    def _run(self, group: list[int]) -> _Seen | None:
+        """Run some suspects in a session of their own; None if there is no target to do it."""
+        runner = self._runner
+        self._sessions += 1
+        if self._fresh and runner.replace() is None:
+            return None
         with contextlib.suppress(TargetError):
             run(runner.target, ["sh", "-c", _CLEAR], timeout=10, on_line=lambda _: None)
         runner.target.kernel_log(settle=True)
         try:
-            session = runner.session("--only", str(index))
+            session = runner.session("--only", ",".join(map(str, group)))
         except TargetError as error:
-            runner.notice(f"{seen.id} was not run again alone: {error}")
-            break
+            runner.notice(f"suspects of a splat were not run again: {error}")
+            return None
         for _ in session.runs():
             pass
         died = session.ended.end is not End.EXIT
         log = runner.target.kernel_log(settle=not died)
-        found = find_splats(log)
-        if found:
-            guilty[index] = _crash(seen, found, log, "again when run alone")
-            fresh = fresh or any(s.kind in (SplatKind.LOCKDEP, SplatKind.RCU) for s in found)
-        if died and runner.replace() is None:
-            break
-    return guilty
+        splats = find_splats(log)
+        self._fresh = self._fresh or _once(splats)
+        if died and not self._fresh and runner.replace() is None:
+            return None
+        return splats, log
+
+
+def _once(splats: Sequence[Splat]) -> bool:
+    return any(splat.kind in (SplatKind.LOCKDEP, SplatKind.RCU) for splat in splats)
 
 
 def _crash(
@@ -85,11 +116,3 @@ def _crash(
         detail=f"{title} ({note})" if note else title,
         log=(*seen.log, *log),
     )
-
-
-def _others(suspects: Sequence[tuple[int, ScenarioRun]], index: int) -> str:
-    names = [seen.id for other, seen in suspects if other != index]
-    if not names:
-        return ""
-    shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
-    return f"or it belongs to {shown}; it came while these ran"

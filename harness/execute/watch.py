@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which scenarios a splat may belong to, when the kernel lived on.
 
-The log reaches us beside the records and a little later, so a splat that is seen when a scenario
-ends may be its own, that of the one before, or of the one that has just started. A run is let go
-only once the next one ended, or a moment passed, with nothing in the log; the others are suspects.
+The log reaches us beside the records: a little later, or, where sshd is slow to send what the
+program wrote, some records earlier. So a splat that is seen when a scenario ends may be its own,
+that of some before, or of some whose records are on their way. A run is let go only once a later
+one ended, or a moment passed, with nothing in the log; those around a splat are suspects.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from collections import deque
 
 from msgspec import Struct
 
@@ -17,6 +20,10 @@ from harness.vocabulary import ScenarioRun
 
 #: Log lines kept for one splat and what follows it.
 MAX_LOG = 2000
+#: Seconds that the log can be behind the records (kernels that print in a thread, since 6.12).
+_BEHIND = 0.2
+#: Seconds that records can be behind the log, while others keep coming.
+_ON_THEIR_WAY = 1.0
 #: Seconds that a kernel can live on after its fatal splat began before it counts as survived.
 _DYING = 2.0
 
@@ -36,8 +43,11 @@ class LogWatch:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._held: IndexedRun | None = None
-        self._accused = False
+        #: Runs that may yet be accused, with the time at which they ended.
+        self._held: deque[tuple[float, IndexedRun]] = deque()
+        #: Runs that end before this time are suspects; the next one is whenever it ends.
+        self._accused_until = 0.0
+        self._accused_next = False
         self._dying: _Dying | None = None
         #: Runs during which a splat may have come, by index.
         self.suspects: dict[int, ScenarioRun] = {}
@@ -52,50 +62,44 @@ class LogWatch:
 
     def ended(self, index: int, run: ScenarioRun) -> list[IndexedRun]:
         """A scenario ended; the runs that may be let go now."""
+        now = time.monotonic()
         lines = self._target.kernel_log()
-        held, self._held = self._held, None
         if (dying := self._last_words(lines)) is not None:
-            dying.runs += [held, (index, run)] if held else [(index, run)]
-            return []
-        came = self._look(lines)
-        accused, self._accused = self._accused or came, came
-        if accused:
-            self.suspects[index] = run
-        else:
-            self._held = (index, run)
-        if held is not None and came:
-            self.suspects[held[0]] = held[1]
-            held = None
-        return [] if held is None else [held]
-
-    def idle(self) -> list[IndexedRun]:
-        """Nothing came for a moment, so the log has caught up: the run that may be let go now."""
-        if self._held is None or self._dying is not None:
-            return []
-        index, run = self._held
-        lines = self._target.kernel_log()
-        self._held = None
-        if (dying := self._last_words(lines)) is not None:
-            dying.runs.append((index, run))
+            dying.runs += [*self._take(), (index, run)]
             return []
         if self._look(lines):
-            self._accused = True
-            self.suspects[index] = run
+            self._accuse([*self._take(), (index, run)])
             return []
-        return [(index, run)]
+        if self._accused_next or now < self._accused_until:
+            self._accused_next = False
+            self._accuse([(index, run)])
+            return []
+        free = self._take(until=now - _BEHIND)
+        self._held.append((now, (index, run)))
+        return free
+
+    def idle(self) -> list[IndexedRun]:
+        """Nothing came for a moment, so log and records have caught up: the runs to let go now."""
+        self._accused_until = 0.0
+        if not self._held or self._dying is not None:
+            return []
+        lines = self._target.kernel_log()
+        if (dying := self._last_words(lines)) is not None:
+            dying.runs += self._take()
+            return []
+        if self._look(lines):
+            self._accuse(self._take())
+            return []
+        return self._take()
 
     def settle(self, *, alive: bool) -> list[IndexedRun]:
-        """The session ended well: wait for the rest of the log; the run that may be let go now."""
+        """The session ended well: wait for the rest of the log; the runs that may be let go now."""
         self._survived()
         came = self._look(self._target.kernel_log(settle=alive))
-        held, self._held = self._held, None
-        self._accused = False
-        if held is None:
-            return []
+        self._accused_next, self._accused_until = False, 0.0
         if came:
-            self.suspects[held[0]] = held[1]
-            return []
-        return [held]
+            self._accuse(self._take())
+        return self._take()
 
     def death(self, *, alive: bool) -> tuple[list[IndexedRun], tuple[str, ...]]:
         """The session did not end well: the runs to let go, and the log that belongs to the death.
@@ -104,18 +108,26 @@ class LogWatch:
         lines came while records of earlier scenarios were still on their way.
         """
         lines = self._target.kernel_log(settle=alive)
-        held, self._held = self._held, None
         dying, self._dying = self._dying, None
-        self._accused = False
-        free = [] if held is None else [held]
+        self._accused_next, self._accused_until = False, 0.0
         if dying is None:
-            return free, lines
-        return [*dying.runs, *free], (*dying.lines, *lines)
+            return self._take(), lines
+        return [*dying.runs, *self._take()], (*dying.lines, *lines)
 
     def cleared(self) -> None:
         """The suspects have been dealt with."""
         self.suspects.clear()
         self.log.clear()
+
+    def _take(self, until: float = math.inf) -> list[IndexedRun]:
+        """The held runs that ended before a time; they are held no more."""
+        taken = []
+        while self._held and self._held[0][0] <= until:
+            taken.append(self._held.popleft()[1])
+        return taken
+
+    def _accuse(self, runs: list[IndexedRun]) -> None:
+        self.suspects.update(runs)
 
     def _last_words(self, lines: tuple[str, ...]) -> _Dying | None:
         """Where a fatal splat has come just now or a moment ago: its log, and whom it may mean."""
@@ -132,7 +144,6 @@ class LogWatch:
         if self._dying is not None:
             self._look(tuple(self._dying.lines))
             self.suspects.update(self._dying.runs)
-            self._accused = True
             self._dying = None
 
     def _look(self, lines: tuple[str, ...]) -> bool:
@@ -140,4 +151,7 @@ class LogWatch:
         came = bool(lines) and bool(find_splats(lines))
         if came or self.log:
             self.log.extend(lines[: MAX_LOG - len(self.log)])
+        if came:
+            self._accused_next = True
+            self._accused_until = time.monotonic() + _ON_THEIR_WAY
         return came

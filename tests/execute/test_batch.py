@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Event as Flag
 
 import pytest
 
 from harness.execute import Hello, run_batch, runner, watch
 from harness.execute.batch import MAX_BARREN
-from harness.targets import Condition, Health
+from harness.targets import Command, Condition, Health
 from harness.vocabulary import RunStatus, ScenarioRun
 from tests.execute.fake import (
     PANIC,
@@ -32,6 +33,9 @@ HUNG = Silence(Condition(Health.HUNG, "the guest does not answer"))
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "MARGIN", 0.05)
+    # A script takes no time, so what is told by time in real life is told by order here.
+    monkeypatch.setattr(watch, "_BEHIND", 0.0)
+    monkeypatch.setattr(watch, "_ON_THEIR_WAY", 0.0)
 
 
 def play(target: FakeTarget, *ids: str, only: list[int] | None = None) -> dict[str, ScenarioRun]:
@@ -374,3 +378,63 @@ def test_a_lockup_that_the_kernel_survives_is_a_crash() -> None:
     stall = Log(("[  30.0] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [batch:200]",))
     target = FakeTarget([*start_of(0, "a"), stall, *scenario(0, "a")[-2:], Exit(0)])
     assert statuses(play(target, "a")) == "a:crash"
+
+
+def test_a_warning_that_comes_before_the_records_of_its_scenario(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """sshd was slow, so the splat of c is read when the records of a are."""
+    monkeypatch.setattr(watch, "_ON_THEIR_WAY", 60.0)
+    target = FakeTarget(
+        [Log(WARN), *scenario(0, "a"), *scenario(1, "b"), *scenario(2, "c"), Exit(0)],
+        [*scenario(0, "a"), Exit(0)],
+        [*scenario(1, "b"), Exit(0)],
+        [*start_of(2, "c"), Log(WARN), *scenario(2, "c")[-2:], Exit(0)],
+    )
+    assert statuses(play(target, "a", "b", "c")) == "a:done b:done c:crash"
+
+
+def test_a_warning_that_comes_after_the_records_of_later_scenarios(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The kernel prints in a thread, so the splat of a is read when the records of c are."""
+    monkeypatch.setattr(watch, "_BEHIND", 60.0)
+    target = FakeTarget(
+        [*scenario(0, "a"), *scenario(1, "b"), Log(WARN), *scenario(2, "c"), Exit(0)],
+        [*start_of(0, "a"), Log(WARN), *scenario(0, "a")[-2:], Exit(0)],
+        [*scenario(1, "b"), Exit(0)],
+        [*scenario(2, "c"), Exit(0)],
+    )
+    assert statuses(play(target, "a", "b", "c")) == "a:crash b:done c:done"
+
+
+class Warning16(FakeTarget):
+    """Sixteen scenarios, some of which warn; every session is played as it is asked for."""
+
+    def __init__(self, *guilty: int) -> None:
+        super().__init__()
+        self.guilty = guilty
+
+    def start(self, argv: Sequence[str]) -> Command:
+        if argv[0] != "sh":
+            only = argv[argv.index("--only") + 1] if "--only" in argv else None
+            wanted = range(16) if only is None else map(int, only.split(","))
+            script: Script = []
+            for index in wanted:
+                warns = index in self.guilty
+                script += [*([Log(WARN)] if warns else []), *scenario(index, f"s{index:02}")]
+            self._scripts.append([*script, Exit(0)])
+        return super().start(argv)
+
+
+@pytest.mark.parametrize("guilty", [(0,), (15,), (6,), (3, 4), (0, 7, 15)])
+def test_among_many_suspects_the_guilty_are_found(
+    monkeypatch: pytest.MonkeyPatch, guilty: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(watch, "_BEHIND", 60.0)
+    monkeypatch.setattr(watch, "_ON_THEIR_WAY", 60.0)
+    target = Warning16(*guilty)
+    runs = play(target, *(f"s{index:02}" for index in range(16)))
+    crashed = {name for name, run in runs.items() if run.status is RunStatus.CRASH}
+    assert crashed == {f"s{index:02}" for index in guilty}
+    assert len(target.started) < 2 + 9 * len(guilty)
