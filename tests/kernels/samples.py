@@ -119,7 +119,7 @@ class SignedMirror:
         base = self.root / archive
         pool = base / "pool" / suite
         pool.mkdir(parents=True)
-        stanzas = []
+        stanzas: dict[str, list[str]] = {"all": [], "amd64": [], "arm64": []}
         for path in debs:
             placed = pool / path.name
             placed.write_bytes(path.read_bytes())
@@ -127,21 +127,24 @@ class SignedMirror:
                 ["dpkg-deb", "--field", str(path)], check=True, capture_output=True, timeout=60
             ).stdout.decode()
             data = placed.read_bytes()
-            stanzas.append(
+            stanzas[path.stem.rpartition("_")[2]].append(
                 f"{control}Filename: {placed.relative_to(base)}\nSize: {len(data)}\n"
                 f"SHA256: {hashlib.sha256(data).hexdigest()}\n"
             )
-        packages = "\n".join(stanzas).encode()
         dists = base / "dists" / suite
-        index = dists / "main/binary-arm64/Packages"
-        index.parent.mkdir(parents=True)
-        index.write_bytes(packages)
+        listed = ""
+        for architecture in ("amd64", "arm64"):
+            packages = "\n".join(stanzas[architecture] + stanzas["all"]).encode()
+            index = dists / f"main/binary-{architecture}/Packages"
+            index.parent.mkdir(parents=True)
+            index.write_bytes(packages)
+            name = f"main/binary-{architecture}/Packages"
+            listed += f" {hashlib.sha256(packages).hexdigest()} {len(packages)} {name}\n"
         release = dists / "Release"
         release.write_text(
-            f"Suite: {suite}\nCodename: {suite}\nComponents: main\nArchitectures: arm64\n"
+            f"Suite: {suite}\nCodename: {suite}\nComponents: main\nArchitectures: amd64 arm64\n"
             "Date: Mon, 01 Jan 2024 00:00:00 UTC\nValid-Until: Mon, 08 Jan 2024 00:00:00 UTC\n"
-            f"SHA256:\n {hashlib.sha256(packages).hexdigest()} {len(packages)} "
-            "main/binary-arm64/Packages\n"
+            f"SHA256:\n{listed}"
         )
         self.sign(archive, suite)
         return pool
