@@ -31,7 +31,7 @@ from reference_model.transitions import Watcher
 _AIMS = 3
 _LENGTHS = range(16, 25)
 #: Draws among which the one is taken whose kind has come up least in the scenario.
-_DRAWS = 3
+_DRAWS = 2
 #: IPA sizes worth a table: the default, the least, roots of 1, 2, 8 and 16 pages, each root level.
 _IPA_BITS = (32, 34, 36, 39, 40, 40, 40, 40, 42, 43, 44, 46, 47, 48, 52)
 
