@@ -2,7 +2,7 @@
 """After the kernel died: the same again, alone, to learn which scenario and step it was.
 
 The last records before a death can be lost with the kernel (the program wrote them, sshd had not
-sent them), so the scenario that seemed to run may be one or two before the one that ran. The
+sent them), so the scenario that seemed to run may be some before the one that ran. The
 repeat starts there, with ``--sync``, and where the target has a console it writes its records to
 that: a character that is written there is seen, whatever the next instruction does.
 """
@@ -20,8 +20,9 @@ from harness.execute.session import End, Session
 from harness.targets import find_splats
 from harness.vocabulary import RunStatus, ScenarioRun, TargetError
 
-#: Scenarios in a repeat: the one that seemed to run and those that may have run after it.
-REACH = 4
+#: Scenarios in a repeat: the one that seemed to run and those that may have run after it. What
+#: ends well in the repeat need not run again, so a wide reach costs nothing.
+REACH = 64
 
 
 class Repeat(Struct, frozen=True):
@@ -68,7 +69,8 @@ def _again(
     # INFRA and doubtful: it was ended without a word, and now again. That is no accident.
     status = RunStatus.CRASH if found.status is RunStatus.INFRA else found.status
     step = len(running.steps)
-    note = f"happened again when run alone, in step {step}"
+    sure = "" if runner.target.console else " or later"
+    note = f"happened again when run alone, in step {step}{sure}"
     if running.index != index:
         note = f"{note}; at first it seemed to be {victim.id}, whose last record was lost"
     runs[running.index] = ScenarioRun(
