@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from harness.render.expectation import errno_name
 from harness.render.layout import Call, Suite
-from harness.render.text import number, size
+from harness.render.text import WIDTH, columns, number, size
 from harness.vocabulary import UsageError
 from reference_model import scenario as sc
 from reference_model.describe import size_text
@@ -28,10 +28,11 @@ def _opening(scenario: sc.PgtableScenario) -> list[str]:
     fields = [f".ipa_bits = {scenario.ipa_bits}", f".memcache = {_cache(scenario.memcache)}"]
     if scenario.granule is not None:
         fields.insert(0, f".granule = {_GRANULES[scenario.granule]}")
-    return [
-        f"\tstatic const struct table table = {{ {', '.join(fields)} }};",
-        "\tstatic const struct step steps[] = {",
-    ]
+    listed = ", ".join(fields)
+    lines = [f"\tstatic const struct table table = {{ {listed} }};"]
+    if columns(lines[0]) > WIDTH:
+        lines = ["\tstatic const struct table table = {", f"\t\t{listed},", "\t};"]
+    return [*lines, "\tstatic const struct step steps[] = {"]
 
 
 def _closing(_scenario: sc.PgtableScenario) -> list[str]:
