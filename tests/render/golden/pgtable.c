@@ -9,7 +9,9 @@
 /* every-op: each operation once, with and without what may be left out */
 static void test_every_op(void)
 {
-	static const struct table table = { .granule = SZ_4K, .ipa_bits = 40, .memcache = CACHE(64) };
+	static const struct table table = {
+		.granule = SZ_4K, .ipa_bits = 40, .memcache = CACHE(64),
+	};
 	static const struct step steps[] = {
 		map(0x80002000, SZ_4K, 0x42000, RW),	/* 0 */
 		/* 1 */
