@@ -143,6 +143,9 @@ class TargetInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     boot_seconds: float = 0.0
     #: Command-line options that open this target again.
     opened_with: tuple[str, ...] = ()
+    #: Which build of that release it is: ``uname -v``, and the GNU build ID of vmlinux in hex.
+    version: str = ""
+    build_id: str = ""
 
     def describe(self) -> str:
         """One line in the manner of EXPERIENCE: release, machine, mode, granule, IPA limit."""
@@ -216,7 +219,12 @@ class StepDifference(Struct, frozen=True, kw_only=True):
 
 
 class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One scenario on one target, judged."""
+    """One scenario on one target, judged.
+
+    ``again`` are the repeats of the same input on the same target, in their order; ``known`` is
+    the title of the listed divergence that it is; ``dropped`` says what of its evidence was too
+    large to keep.
+    """
 
     scenario: Scenario
     target: TargetInfo
@@ -228,6 +236,45 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     compared: tuple[str, ...] = ()
     short_id: str = ""
+
+
+class KnobReason(Struct, frozen=True, kw_only=True):
+    """A knob of a profile on which a prediction hangs, and the kernel source it was read in."""
+
+    knob: str
+    value: str
+    what: str
+    source: str
+
+
+class KnobFlip(Struct, frozen=True, kw_only=True):
+    """One knob, set to another value, with which the model says what the kernel did.
+
+    ``profiles`` have that value; ``whole``: all steps agree then, else those up to the first that
+    differed.
+    """
+
+    knob: str
+    value: str
+    profiles: tuple[str, ...]
+    source: str
+    whole: bool
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """What the model can say about a difference, by asking it again with other knobs.
+
+    ``because``: the knobs that decide what the model says at ``step``. ``flips``: the single knobs
+    that explain the difference, those that explain all of it first. ``profiles``: whole profiles
+    under which all steps agree. ``note``: why one of these is empty.
+    """
+
+    step: int
+    profile: str
+    because: tuple[KnobReason, ...] = ()
+    flips: tuple[KnobFlip, ...] = ()
+    profiles: tuple[str, ...] = ()
+    note: str = ""
 
 
 class RunInfo(Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@
 This room must never know a target, a transport or a file.
 """
 
+from harness.compare.explain import explain, explain_finding
 from harness.compare.judge import Judgement, judge
 
-__all__ = ["Judgement", "judge"]
+__all__ = ["Judgement", "explain", "explain_finding", "judge"]

@@ -1,14 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Leaves of two tables as two pictures of the same address range."""
+"""Leaves of tables as pictures of one address range, and the leaves that differ by name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from msgspec import Struct
 
 from reference_model.describe import size_text
 
+#: Cells of a picture.
 _CELLS = 32
+#: Leaves of one run that are drawn; a longer run goes on as its first leaves do.
+_MOST_LEAVES = 1 << 14
+_MOST_NAMED = 4
+
+#: Size, output address, permissions, software bits, access flag, memory type.
+Leaf = tuple[int, int, str, int, bool, str]
+Leaves = Mapping[int, Leaf]
+
+
+class Pictures(Struct, frozen=True, kw_only=True):
+    """The same address range in several tables: a line each, and marks below what differs.
+
+    ``named`` are the leaves that differ, in words.
+    """
+
+    lines: tuple[str, ...]
+    marks: str
+    named: tuple[str, ...]
 
 
 def leaf_lines(expected: Any, observed: Any) -> tuple[str, str] | None:
@@ -16,63 +37,109 @@ def leaf_lines(expected: Any, observed: Any) -> tuple[str, str] | None:
 
     None where a side is no list of leaf runs.
     """
+    pictures = leaf_pictures(expected, observed)
+    return None if pictures is None else (pictures.lines[0], pictures.lines[1])
+
+
+def leaf_pictures(
+    expected: Any,
+    observed: Any,
+    before: Any = None,
+    sides: tuple[str, str] = ("model", "kernel"),
+) -> Pictures | None:
+    """Two tables, and after them the one ``before`` if given, where the two differ.
+
+    None where a side is no list of leaf runs, or nothing differs.
+    """
     try:
-        left, right = _cells(expected), _cells(observed)
+        left, right = _leaves(expected), _leaves(observed)
+        old = None if before is None else _leaves(before)
     except (TypeError, ValueError, IndexError):
         return None
-    differing = {ipa for ipa in left.keys() | right.keys() if left.get(ipa) != right.get(ipa)}
+    differing = [
+        ipa for ipa in sorted(left.keys() | right.keys()) if left.get(ipa) != right.get(ipa)
+    ]
     if not differing:
         return None
-    sizes = [(left.get(ipa) or right[ipa])[0] for ipa in differing]
+    sizes = [leaves[ipa][0] for leaves in (left, right) for ipa in differing if ipa in leaves]
     unit = min(sizes)
-    low = max(min(differing) - 2 * unit, 0)
-    high = max(ipa + size for ipa, size in zip(differing, sizes, strict=True)) + unit
-    count = min((high - low) // unit, _CELLS)
-    return _picture(left, low, unit, count), _picture(right, low, unit, count)
+    low = max(differing[0] - 2 * unit, 0)
+    ends = [ipa + leaves[ipa][0] for leaves in (left, right) for ipa in differing if ipa in leaves]
+    count = min(-(-(max(ends) + unit - low) // unit), _CELLS)
+    shown = (left, right) if old is None else (left, right, old)
+    marked = set(differing)
+    marks = "".join("^" if low + at * unit in marked else " " for at in range(count))
+    return Pictures(
+        lines=tuple(_picture(leaves, low, unit, count) for leaves in shown),
+        marks=f"{' ' * len(f'{low:x}')} {marks}".rstrip(),
+        named=tuple(_named(left, right, differing, sides)),
+    )
 
 
 def picture(runs: Sequence[Sequence[Any]]) -> str:
     """All leaves of a small table as one picture: ``80000000 ██·█ 80004000   3 x 4K rw``."""
-    cells = _cells(runs)
-    if not cells:
+    leaves = _leaves(runs)
+    if not leaves:
         return "nothing mapped"
-    unit = min(cell[0] for cell in cells.values())
-    low = min(cells) // (4 * unit) * (4 * unit)
-    high = max(ipa + cell[0] for ipa, cell in cells.items())
+    unit = min(leaf[0] for leaf in leaves.values())
+    low = min(leaves) // (4 * unit) * (4 * unit)
+    high = max(ipa + leaf[0] for ipa, leaf in leaves.items())
     count = -(-(high - low) // (4 * unit)) * 4
-    return _picture(cells, low, unit, min(count, _CELLS))
+    return _picture(leaves, low, unit, min(count, _CELLS))
 
 
-def _cells(runs: Sequence[Sequence[Any]]) -> dict[int, tuple[Any, ...]]:
+def _leaves(runs: Sequence[Sequence[Any]]) -> dict[int, Leaf]:
     """Every leaf by its IPA; long runs are cut: a picture has few cells."""
-    out: dict[int, tuple[Any, ...]] = {}
+    out: dict[int, Leaf] = {}
     for ipa, size, pa, prot, sw, af, attr, count in runs:
-        for index in range(min(count, 1 << 14)):
+        for index in range(min(count, _MOST_LEAVES)):
             out[ipa + index * size] = (size, pa + index * size, prot, sw, af, attr)
     return out
 
 
-def _picture(cells: dict[int, tuple[Any, ...]], low: int, unit: int, count: int) -> str:
+def _picture(leaves: Leaves, low: int, unit: int, count: int) -> str:
+    larger = [(ipa, ipa + leaf[0]) for ipa, leaf in leaves.items() if leaf[0] > unit]
     drawn: list[str] = []
-    inside: list[tuple[Any, ...]] = []
-    for index in range(count):
-        ipa = low + index * unit
-        cell = cells.get(ipa)
-        if cell is not None:
-            inside.append(cell)
-        covered = cell is not None or any(
-            start <= ipa < start + leaf[0] for start, leaf in cells.items() if leaf[0] > unit
-        )
+    inside: list[Leaf] = []
+    for ipa in range(low, low + count * unit, unit):
+        leaf = leaves.get(ipa)
+        if leaf is not None:
+            inside.append(leaf)
+        covered = leaf is not None or any(start <= ipa < stop for start, stop in larger)
         drawn.append("█" if covered else "·")
-    return f"{low:x} {''.join(drawn)} {low + count * unit:x}   {_words(inside)}"
+    return f"{low:x} {''.join(drawn)} {low + count * unit:x}   {_kinds(inside)}"
 
 
-def _words(leaves: list[tuple[Any, ...]]) -> str:
+def _kinds(leaves: Sequence[Leaf]) -> str:
     kinds: dict[str, int] = {}
-    for size, _pa, prot, sw, af, attr in leaves:
-        text = f"{size_text(size)} {prot or 'none'}"
-        text += f" sw{sw}" if sw else ""
-        text += "" if af else " old"
-        text += "" if attr == "normal" else f" {attr}"
+    for leaf in leaves:
+        text = _kind(leaf)
         kinds[text] = kinds.get(text, 0) + 1
     return ", ".join(f"{number} x {text}" for text, number in kinds.items()) or "nothing mapped"
+
+
+def _kind(leaf: Leaf) -> str:
+    size, _pa, prot, sw, af, attr = leaf
+    words = [size_text(size), prot or "no access"]
+    words += [f"sw={sw:#x}"] if sw else []
+    words += [] if af else ["old"]
+    words += [] if attr == "normal" else [attr]
+    return " ".join(words)
+
+
+def _named(
+    left: Leaves, right: Leaves, differing: Sequence[int], sides: tuple[str, str]
+) -> list[str]:
+    """``80003000: model not mapped, kernel 4K rw -> 0x43000``."""
+    out = []
+    for ipa in differing[:_MOST_NAMED]:
+        words = [f"{side} {_leaf_text(leaves.get(ipa))}" for side, leaves in
+                 zip(sides, (left, right), strict=True)]  # fmt: skip
+        out.append(f"{ipa:x}: {', '.join(words)}")
+    if len(differing) > _MOST_NAMED:
+        out.append(f"{len(differing) - _MOST_NAMED} more leaves differ")
+    return out
+
+
+def _leaf_text(leaf: Leaf | None) -> str:
+    return "no leaf" if leaf is None else f"{_kind(leaf)} -> {leaf[1]:#x}"
