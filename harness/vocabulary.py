@@ -236,6 +236,45 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     compared: tuple[str, ...] = ()
     short_id: str = ""
+    #: Channels that only the model or only the kernel had.
+    not_compared: tuple[str, ...] = ()
+    again: tuple[ScenarioRun, ...] = ()
+    known: str = ""
+    dropped: str = ""
+    #: Facts that ``--env`` put over those of the target.
+    env: dict[str, str] = {}
+
+    @property
+    def step(self) -> int | None:
+        """The first step that differs, or the one at which the run ended early."""
+        if self.differences:
+            return self.differences[0].step
+        return self.run.step if self.run is not None else None
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """A finding without its evidence: what a summary, a list and a history need.
+
+    ``steps`` were observed, and took ``micros`` inside the selftest; ``digest`` names the content
+    of the scenario, so that two runs of one id can be told to be of one input.
+    """
+
+    run: str
+    short_id: str
+    scenario: str
+    suite: str
+    target: str
+    release: str
+    profile: str
+    verdict: Verdict
+    reason: str
+    step: int | None
+    compared: tuple[str, ...]
+    not_compared: tuple[str, ...]
+    steps: int
+    micros: int
+    digest: str
+    known: str = ""
 
 
 class KnobReason(Struct, frozen=True, kw_only=True):
@@ -277,11 +316,34 @@ class Explanation(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-class RunInfo(Struct, frozen=True, kw_only=True):
-    """One invocation of ``harness run``: enough to run it again."""
+class RunInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One invocation of ``harness run``: enough to run it again.
+
+    ``profile``, ``env`` and ``timeout`` are as the command line gave them; ``expected`` is the
+    number of results there are when all is judged, 0 where that is not known.
+    """
 
     id: str
     started: str
     command: tuple[str, ...]
     seed: int | None
     version: str
+    profile: str | None = None
+    env: tuple[str, ...] = ()
+    timeout: float = 10.0
+    expected: int = 0
+
+
+class RunTarget(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A target as one run met it.
+
+    ``env`` are the facts it was judged under (the probe's, and ``--env`` over them);
+    ``transitions`` is (reached, all) of the page-table model's transitions, None where no such
+    scenario ran there.
+    """
+
+    info: TargetInfo
+    profile: str = ""
+    note: str = ""
+    env: dict[str, str] = {}
+    transitions: tuple[int, int] | None = None
