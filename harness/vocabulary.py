@@ -208,7 +208,8 @@ class StepDifference(Struct, frozen=True, kw_only=True):
     """One channel of one step on which model (or pin) and kernel disagree.
 
     ``against``: "model" or "pinned" for what the kernel differs from, "model-pinned" where the
-    model differs from a pinned expectation.
+    model differs from a pinned expectation, "kernel" where one kernel (``expected``) differs from
+    another.
     """
 
     step: int
@@ -314,6 +315,21 @@ class Explanation(Struct, frozen=True, kw_only=True):
     flips: tuple[KnobFlip, ...] = ()
     profiles: tuple[str, ...] = ()
     note: str = ""
+
+
+class KernelPair(Struct, frozen=True, kw_only=True):
+    """One scenario on two kernels: what each was judged, and where the two differ.
+
+    ``compared`` channels were read on both; ``reason`` says why nothing was compared.
+    """
+
+    base: Finding
+    other: Finding
+    differences: tuple[StepDifference, ...] = ()
+    compared: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
+    explanation: Explanation | None = None
+    reason: str = ""
 
 
 class RunInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,5 +6,6 @@ This room must never know a target, a transport or a file.
 
 from harness.compare.explain import explain, explain_finding
 from harness.compare.judge import Judgement, judge
+from harness.compare.pair import pair
 
-__all__ = ["Judgement", "explain", "explain_finding", "judge"]
+__all__ = ["Judgement", "explain", "explain_finding", "judge", "pair"]

@@ -74,13 +74,12 @@ def variants(profile: SemanticsProfile) -> Iterator[Variant]:
 def explain_finding(finding: Finding) -> Explanation | None:
     """The explanation of a DIVERGE; None where there is no difference from the model.
 
-    A finding whose environment was changed by hand (``--env``) gets a note in place of it: what
-    was predicted then cannot be predicted again from what is stored.
+    A finding that the model would predict otherwise today gets a note in place of it.
     """
     against_model = [one for one in finding.differences if one.against != "model-pinned"]
     if finding.run is None or not against_model or finding.profile not in PROFILES:
         return None
-    env = Environment.parse(finding.target.env.items())
+    env = Environment.parse((finding.target.env | finding.env).items())
     profile = PROFILES[finding.profile]
     if finding.prediction is not None and finding.prediction.steps:
         again = _predict(finding.scenario, profile, env)
@@ -88,7 +87,7 @@ def explain_finding(finding: Finding) -> Explanation | None:
             return Explanation(
                 step=against_model[0].step,
                 profile=profile.name,
-                note="the model says otherwise now, or --env was given: run it again to explain it",
+                note="the model says otherwise now; run it again: harness replay " + finding.short_id,
             )
     return explain(
         finding.scenario, finding.run, profile, env, against_model, kernel=_own_profile(finding)

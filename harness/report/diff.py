@@ -61,7 +61,7 @@ def diff_lines(
             continue
         for difference in here:
             lines += difference_lines(
-                difference, _SIDES[difference.against], _leaves_before(finding, index)
+                difference, _SIDES[difference.against], leaves_before(finding, index)
             )
         if index == first and explanation is not None:
             lines += explanation_lines(explanation)
@@ -98,8 +98,8 @@ def shown_steps(
         yield None, f"  … {len(steps) - high} steps after"
 
 
-def _leaves_before(finding: Finding, index: int) -> Any:
-    """The kernel's leaves before the step; None where they were not read."""
+def leaves_before(finding: Finding, index: int) -> Any:
+    """The leaves that the kernel showed before a step; None where they were not read."""
     if finding.run is None:
         return None
     if index == 0:
