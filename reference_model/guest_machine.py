@@ -46,11 +46,33 @@ def predict_guest(
     skip = env.unmet(scenario.env) or _unsupported(scenario, env)
     if skip:
         return Prediction(id=scenario.id, profile=profile.name, skip=skip)
+    _refuse_what_is_not_modelled(scenario)
     machine = _GuestMachine(scenario, profile, env)
     steps = tuple(
         StepPrediction((machine.step(index, step),)) for index, step in enumerate(scenario.steps)
     )
     return Prediction(id=scenario.id, profile=profile.name, steps=steps)
+
+
+def _refuse_what_is_not_modelled(scenario: GuestScenario) -> None:
+    """UnpredictableError for parts of the language that the model lacks."""
+    plain = sc.VmConfig(
+        vcpus=scenario.vm.vcpus,
+        ipa_bits=scenario.vm.ipa_bits,
+        manual_protect=scenario.vm.manual_protect,
+    )
+    if scenario.vm != plain:
+        raise UnpredictableError(0, "the model does not know these vm options yet")
+    for index, step in enumerate(scenario.steps):
+        if isinstance(step, sc.SlotAdd) and step.backing not in _BACKINGS:
+            raise UnpredictableError(index, f"the model does not know {step.backing} yet")
+        if isinstance(step, sc.Madvise) and step.advice != "dontneed":
+            raise UnpredictableError(index, f"the model does not know {step.advice} yet")
+        if getattr(step, "form", "plain") != "plain" or getattr(step, "tables", None) is not None:
+            raise UnpredictableError(index, "the model does not know this kind of access yet")
+
+
+_BACKINGS = (sc.Backing(), sc.Backing(prefill=True))
 
 
 def _unsupported(scenario: GuestScenario, env: Environment) -> str:
@@ -94,7 +116,10 @@ class _GuestMachine:
     def step(self, index: int, op: sc.GuestOp) -> Observation:
         """Run one operation on the state and tell what it shows."""
         self._index = index
-        seen = self._handlers[type(op)](op)
+        handler = self._handlers.get(type(op))
+        if handler is None:
+            raise UnpredictableError(index, f"the model does not know {op.name} yet")
+        seen = handler(op)
         return msgspec.structs.replace(seen, maps=UNSET) if self._hides_maps else seen
 
     # --- the guest's side --------------------------------------------------------------------

@@ -26,7 +26,8 @@ class Observation(
 
     #: 0 or the negative errno; the value where the operation returns one.
     ret: int | UnsetType = UNSET
-    # pgtable
+    #: pgtable; and of a live VM, where pa and sw are 0 and what the runtime keeps for itself is
+    #: left out.
     leaves: tuple[LeafRun, ...] | UnsetType = UNSET
     annotations: tuple[AnnotationRun, ...] | UnsetType = UNSET
     tables: int | UnsetType = UNSET
@@ -47,6 +48,10 @@ class Observation(
     #: Calls of the page-table API from the fault path: ["map", ipa, size, prot, ret] or
     #: ["relax", ipa, prot, ret].
     maps: tuple[tuple[Any, ...], ...] | UnsetType = UNSET
+    #: Guest physical addresses of mark_page_dirty_in_slot calls by the fault path, in order.
+    marks: tuple[int, ...] | UnsetType = UNSET
+    #: Harvested dirty-ring entries: [vcpu, slot, page offset], vCPUs ascending, each ring's order.
+    ring: tuple[tuple[int, int, int], ...] | UnsetType = UNSET
     #: An abort that the guest's own vector saw: ``{"ec": …, "fsc": …, "far": …}``; None: none.
     injected: dict[str, Any] | UnsetType | None = UNSET
 

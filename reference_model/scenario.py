@@ -15,22 +15,118 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-U64: TypeAlias = Annotated[int, Meta(ge=0)]
-SlotId: TypeAlias = Annotated[int, Meta(ge=0, le=400)]
-VcpuId: TypeAlias = Annotated[int, Meta(ge=0, le=63)]
-AccessSize: TypeAlias = Literal[1, 2, 4, 8]
+from reference_model.guest_ops import (
+    AccessForm,
+    Advice,
+    Age,
+    At,
+    Backing,
+    BackingKind,
+    Cas,
+    DcCivac,
+    DcZva,
+    DirtyClear,
+    DirtyGet,
+    Exec,
+    ForkTouch,
+    GuestOp,
+    HostProt,
+    HostRead,
+    HostWrite,
+    Madvise,
+    Mprotect,
+    PunchHole,
+    Read,
+    Remap,
+    RingReset,
+    SlotAdd,
+    SlotDelete,
+    SlotFlag,
+    SlotFlags,
+    SlotMove,
+    Stage1Tables,
+    Thp,
+    UffdContinue,
+    UffdCopy,
+    UffdMode,
+    UffdRegister,
+    UffdWp,
+    UffdZero,
+    VmConfig,
+    Write,
+)
+from reference_model.operation import U64, AccessSize, Op, SlotId, VcpuId
+
+__all__ = [
+    "RESERVED_GPA",
+    "SCENARIO_TYPES",
+    "U64",
+    "AccessForm",
+    "AccessSize",
+    "Advice",
+    "Age",
+    "Annotate",
+    "At",
+    "Backing",
+    "BackingKind",
+    "Cas",
+    "DcCivac",
+    "DcZva",
+    "Destroy",
+    "DirtyClear",
+    "DirtyGet",
+    "Exec",
+    "Expect",
+    "Flush",
+    "ForkTouch",
+    "GetLeaf",
+    "GuestOp",
+    "GuestScenario",
+    "HostProt",
+    "HostRead",
+    "HostWrite",
+    "IsYoung",
+    "Madvise",
+    "Map",
+    "MkOld",
+    "MkYoung",
+    "Mprotect",
+    "Op",
+    "PgtableOp",
+    "PgtableScenario",
+    "ProtText",
+    "PunchHole",
+    "Read",
+    "RelaxPerms",
+    "Remap",
+    "RingReset",
+    "Scenario",
+    "ScenarioBase",
+    "SlotAdd",
+    "SlotDelete",
+    "SlotFlag",
+    "SlotFlags",
+    "SlotId",
+    "SlotMove",
+    "Split",
+    "Stage1Tables",
+    "Thp",
+    "UffdContinue",
+    "UffdCopy",
+    "UffdMode",
+    "UffdRegister",
+    "UffdWp",
+    "UffdZero",
+    "Unmap",
+    "VcpuId",
+    "VmConfig",
+    "WalkFlag",
+    "WrProtect",
+    "Write",
+]
+
 #: Letters of ``rwx``, then optionally ``-device`` or ``-nc``; empty is a valid no-access leaf.
 ProtText: TypeAlias = Annotated[str, Meta(pattern=r"^(?!.*([rwx]).*\1)[rwx]{0,3}(-device|-nc)?$")]
-
-
-class Op(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op"):
-    """One operation of a scenario; the struct's tag is the ``op`` of the language."""
-
-    @property
-    def name(self) -> str:
-        """The operation's name in the language, e.g. ``map``."""
-        return str(self.__struct_config__.tag)
-
 
 # --- suite pgtable: the kernel's stage-2 page-table API, on a private table -----------------
 
@@ -128,138 +224,6 @@ class Destroy(Op, frozen=True, kw_only=True, tag="destroy"):
 PgtableOp: TypeAlias = (
     Map | Unmap | WrProtect | RelaxPerms | MkYoung | MkOld | IsYoung
     | Flush | Annotate | Split | GetLeaf | Destroy
-)  # fmt: skip
-
-# --- suite guest: real VMs through /dev/kvm --------------------------------------------------
-
-SlotFlag: TypeAlias = Literal["log_dirty", "readonly"]
-Advice: TypeAlias = Literal["dontneed"]
-
-
-class Backing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The host memory behind a slot.
-
-    ``prefill``: the host writes every page before the slot exists, so that the host page tables
-    hold a writable page: 8 bytes over and over, the instructions ``movz w0, #n; ret`` with n the
-    page's number in the backing (mod 65536). So a prefilled page is data that tells pages apart,
-    and code that returns its number.
-    """
-
-    kind: Literal["anon"] = "anon"
-    thp: Literal["never"] = "never"
-    prefill: bool = False
-
-
-class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The VM as it is created."""
-
-    vcpus: Annotated[int, Meta(ge=1, le=16)] = 1
-    ipa_bits: Annotated[int, Meta(ge=32, le=52)] = 40
-    dirty_ring: Literal[0] = 0
-    #: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: off, MANUAL_PROTECT_ENABLE, or that and INITIALLY_SET.
-    manual_protect: bool | Literal["init_set"] = False
-    eager_split: Literal[0] = 0
-
-
-class Read(Op, frozen=True, kw_only=True, tag="read"):
-    """A load by a vCPU."""
-
-    gpa: U64
-    vcpu: VcpuId = 0
-    size: AccessSize = 8
-
-
-class Write(Op, frozen=True, kw_only=True, tag="write"):
-    """A store by a vCPU; ``value`` is cut to ``size`` bytes."""
-
-    gpa: U64
-    value: U64
-    vcpu: VcpuId = 0
-    size: AccessSize = 8
-
-
-class Exec(Op, frozen=True, kw_only=True, tag="exec"):
-    """A call by a vCPU into guest memory; ``data`` is w0 when it returns."""
-
-    gpa: U64
-    vcpu: VcpuId = 0
-
-
-class SlotAdd(Op, frozen=True, kw_only=True, tag="slot_add"):
-    """KVM_SET_USER_MEMORY_REGION of a new slot, with new memory behind it."""
-
-    slot: SlotId
-    gpa: U64
-    size: U64
-    backing: Backing = Backing()
-    flags: tuple[SlotFlag, ...] = ()
-
-
-class SlotFlags(Op, frozen=True, kw_only=True, tag="slot_flags"):
-    """The same ioctl on an existing slot, with other flags and all else equal."""
-
-    slot: SlotId
-    flags: tuple[SlotFlag, ...] = ()
-
-
-class SlotMove(Op, frozen=True, kw_only=True, tag="slot_move"):
-    """The same ioctl with another guest physical address."""
-
-    slot: SlotId
-    gpa: U64
-
-
-class SlotDelete(Op, frozen=True, kw_only=True, tag="slot_delete"):
-    """The same ioctl with memory_size 0; the memory behind the slot is freed."""
-
-    slot: SlotId
-
-
-class DirtyGet(Op, frozen=True, kw_only=True, tag="dirty_get"):
-    """KVM_GET_DIRTY_LOG; ``dirty`` is the ascending list of page offsets in the slot."""
-
-    slot: SlotId
-
-
-class DirtyClear(Op, frozen=True, kw_only=True, tag="dirty_clear"):
-    """KVM_CLEAR_DIRTY_LOG over [first_page, first_page + num_pages).
-
-    ``num_pages`` absent: to the slot's end. ``pages`` absent: every page of the range has its bit
-    set in the argument's bitmap; else only these page offsets of the slot.
-    """
-
-    slot: SlotId
-    first_page: U64 = 0
-    num_pages: U64 | None = None
-    pages: tuple[U64, ...] | None = None
-
-
-class HostRead(Op, frozen=True, kw_only=True, tag="host_read"):
-    """A load by the host through the slot's host virtual address."""
-
-    gpa: U64
-    size: AccessSize = 8
-
-
-class HostWrite(Op, frozen=True, kw_only=True, tag="host_write"):
-    """A store by the host through the slot's host virtual address."""
-
-    gpa: U64
-    value: U64
-    size: AccessSize = 8
-
-
-class Madvise(Op, frozen=True, kw_only=True, tag="madvise"):
-    """madvise(2) on the host memory behind [gpa, gpa + size), inside one slot."""
-
-    gpa: U64
-    size: U64
-    advice: Advice = "dontneed"
-
-
-GuestOp: TypeAlias = (
-    Read | Write | Exec | SlotAdd | SlotFlags | SlotMove | SlotDelete
-    | DirtyGet | DirtyClear | HostRead | HostWrite | Madvise
 )  # fmt: skip
 
 # --- scenarios -------------------------------------------------------------------------------

@@ -7,17 +7,19 @@ here: the kernel answers it with an errno, and the model predicts that.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from reference_model import scenario as sc
 from reference_model.outcome import CHANNELS
-from reference_model.scenario import RESERVED_GPA, GuestScenario, PgtableScenario, Scenario
+from reference_model.scenario import PgtableScenario, Scenario
+from reference_model.validate_guest import check_guest
 
 MAX_STEPS = 20_000
-MAX_SLOT_BYTES = 1 << 28
 MAX_MEMCACHE = 1 << 20
 #: The largest physical address a scenario may name: 64 bits hold it, and so does the module.
 MAX_ADDRESS = (1 << 64) - 1
 
-Problem = tuple[int | None, str]
+Problem: TypeAlias = tuple[int | None, str]
 
 
 def check(scenario: Scenario) -> Problem | None:
@@ -34,7 +36,7 @@ def check(scenario: Scenario) -> Problem | None:
                     return index, f"'expect' names unknown channel '{channel}'; known: {known}"
     if isinstance(scenario, PgtableScenario):
         return _pgtable(scenario)
-    return _guest(scenario)
+    return check_guest(scenario)
 
 
 def _pgtable(scenario: PgtableScenario) -> Problem | None:
@@ -53,37 +55,4 @@ def _pgtable(scenario: PgtableScenario) -> Problem | None:
         memcache = getattr(step, "memcache", None)
         if isinstance(memcache, int) and memcache > MAX_MEMCACHE:
             return index, f"memcache {memcache} is out of range; at most {MAX_MEMCACHE}"
-    return None
-
-
-def _guest(scenario: GuestScenario) -> Problem | None:
-    for index, step in enumerate(scenario.steps):
-        message = _guest_step(step, scenario.vm)
-        if message is not None:
-            return index, message
-    return None
-
-
-def _guest_step(step: sc.GuestOp, vm: sc.VmConfig) -> str | None:
-    vcpu = getattr(step, "vcpu", 0)
-    if vcpu >= vm.vcpus:
-        return f"vcpu {vcpu} does not exist; vm.vcpus is {vm.vcpus}"
-    gpa = getattr(step, "gpa", None)
-    size = getattr(step, "size", 1)
-    if gpa is not None:
-        if gpa >= 1 << 48:
-            return f"gpa {gpa:#x} is out of range; the guest's stage-1 covers 48 bits"
-        if gpa < RESERVED_GPA.stop and gpa + max(size, 1) > RESERVED_GPA.start:
-            return (
-                f"gpa {gpa:#x} +{size:#x} meets [{RESERVED_GPA.start:#x}, {RESERVED_GPA.stop:#x}), "
-                "which the runtime keeps for itself; choose another"
-            )
-    if isinstance(step, (sc.Read, sc.Write, sc.HostRead, sc.HostWrite)) and step.gpa % step.size:
-        return f"gpa {step.gpa:#x} is not aligned to its size {step.size}"
-    if isinstance(step, sc.Exec) and step.gpa % 4:
-        return f"gpa {step.gpa:#x} is not aligned to an instruction (4 bytes)"
-    if isinstance(step, (sc.Write, sc.HostWrite)) and step.value >= 1 << (8 * step.size):
-        return f"value {step.value:#x} does not fit in {step.size} bytes"
-    if isinstance(step, sc.SlotAdd) and not 0 < step.size <= MAX_SLOT_BYTES:
-        return f"slot size {step.size:#x} is out of range (0, {MAX_SLOT_BYTES:#x}]"
     return None
