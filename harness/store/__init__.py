@@ -4,6 +4,7 @@
 This room must never know a kernel, a target or a report.
 """
 
-from harness.store.database import Store, default_root
+from harness.store.database import Located, RunState, Store, default_root, result_of
+from harness.store.recorder import Recorder
 
-__all__ = ["Store", "default_root"]
+__all__ = ["Located", "Recorder", "RunState", "Store", "default_root", "result_of"]
