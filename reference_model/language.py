@@ -25,7 +25,7 @@ from reference_model.scenario import Scenario
 _SUFFIX = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _NUMBER = re.compile(r"^(-?)(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)([KMGTkmgt]?)$")
 #: Suites of the language that this version has no model for.
-_LATER_SUITES = ("race", "pkvm")
+_LATER_SUITES = ("pkvm",)
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -74,7 +74,9 @@ def load_text(text: str, name: str) -> list[Scenario]:
 def dump_yaml(scenario: Scenario) -> str:
     """One YAML document that loads back into an equal scenario; one line a step."""
     plain = to_builtins(scenario)
-    plain["steps"] = [_Flow(_readable(step)) for step in plain["steps"]]
+    plain["steps"] = [
+        _readable(step) if "parallel" in step else _Flow(_readable(step)) for step in plain["steps"]
+    ]
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
 
 
@@ -97,6 +99,9 @@ _Dumper.add_representer(_Hex, lambda d, v: d.represent_scalar("tag:yaml.org,2002
 
 
 def _readable(step: dict[str, Any]) -> dict[str, Any]:
+    if "parallel" in step:
+        branches = [[_Flow(_readable(one)) for one in branch] for branch in step["parallel"]]
+        return step | {"parallel": branches}
     return {
         key: _Hex(value) if key in _HEX_KEYS and type(value) is int else value
         for key, value in step.items()
@@ -121,7 +126,7 @@ def _sparse(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         config = value.__struct_config__
         out: dict[str, Any] = {}
-        if config.tag_field == "op":
+        if config.tag_field == "op" and not isinstance(value, sc.Parallel):
             out["op"] = config.tag
         for field in msgspec.structs.fields(value):
             item = getattr(value, field.name)
@@ -275,17 +280,16 @@ def _scenario(document: _Node, name: str) -> Scenario:
     if problem is not None:
         step, message = problem
         node = steps[step] if step is not None else document
-        place = f"step {step} ({node.get('op')}): " if step is not None else ""
+        op = node.get("op", "parallel")
+        place = f"step {step} ({op}): " if step is not None else ""
         raise ScenarioError(f"{name}{_at(node) or _at(document)}: {who}: {place}{message}")
     return scenario
 
 
-def _step(step: Any, index: int, ops: dict[str, type[sc.Op]], where: str, suite: str) -> Any:
+def _step(step: Any, index: int | str, ops: dict[str, type[sc.Op]], where: str, suite: str) -> Any:
+    if isinstance(step, dict) and "parallel" in step:
+        return _parallel(step, index, ops, where, suite)
     if not isinstance(step, dict) or "op" not in step:
-        if isinstance(step, dict) and "parallel" in step:
-            raise ScenarioError(
-                f"{where}: step {index}: 'parallel' belongs to suite 'race', this is '{suite}'"
-            )
         raise ScenarioError(
             f"{where}: step {index}: a step is a mapping with 'op', here stands {_kind(step)}"
         )
@@ -304,6 +308,40 @@ def _step(step: Any, index: int, ops: dict[str, type[sc.Op]], where: str, suite:
         msgspec.convert(plain, cls)
     except msgspec.ValidationError as error:
         raise ScenarioError(f"{where}: step {index} ({op}): {_explain(error)}") from None
+    return plain
+
+
+def _parallel(
+    step: dict[str, Any], index: int | str, ops: dict[str, type[sc.Op]], where: str, suite: str
+) -> Any:
+    """``{parallel: [[…], […]], repeat: N}``: operations of the suite, but no block in a block."""
+    if suite != "race":
+        raise ScenarioError(
+            f"{where}: step {index}: 'parallel' belongs to suite 'race', this is '{suite}'"
+        )
+    if "parallel" not in ops:
+        raise ScenarioError(f"{where}: step {index}: a parallel block holds no other; flatten it")
+    _check_keys(step, sc.Parallel, f"{where}: step {index} (parallel)")
+    branches = step["parallel"]
+    if not isinstance(branches, list) or not all(isinstance(one, list) for one in branches):
+        raise ScenarioError(
+            f"{where}: step {index}: 'parallel' must be a list of lists of operations, "
+            "e.g. [[{op: write, …}], [{op: read, …}]]"
+        )
+    inner = {name: cls for name, cls in ops.items() if name != "parallel"}
+    plain: dict[str, Any] = {key: _numbers(value, key) for key, value in step.items()}
+    plain["op"] = "parallel"
+    plain["parallel"] = [
+        [
+            _step(one, f"{index}, branch {number}, operation {at}", inner, where, suite)
+            for at, one in enumerate(branch)
+        ]
+        for number, branch in enumerate(branches)
+    ]
+    try:
+        msgspec.convert(plain, sc.Parallel)
+    except msgspec.ValidationError as error:
+        raise ScenarioError(f"{where}: step {index} (parallel): {_explain(error)}") from None
     return plain
 
 
@@ -354,6 +392,7 @@ def _members(alias: Any) -> dict[str, type[sc.Op]]:
 _OPS: dict[Any, dict[str, type[sc.Op]]] = {
     sc.PgtableScenario: _members(sc.PgtableOp),
     sc.GuestScenario: _members(sc.GuestOp),
+    sc.RaceScenario: _members(sc.GuestOp | sc.Parallel),
 }
 assert isinstance(sc.PgtableOp, types.UnionType)
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from reference_model.guest_machine import UnpredictableError, predict_guest
 from reference_model.outcome import Prediction
 from reference_model.profiles import Environment, SemanticsProfile
-from reference_model.scenario import PgtableScenario, Scenario
+from reference_model.race_machine import predict_race
+from reference_model.scenario import PgtableScenario, RaceScenario, Scenario
 from reference_model.stage2_machine import predict_pgtable
 
 __all__ = ["UnpredictableError", "predict"]
@@ -20,4 +21,6 @@ def predict(scenario: Scenario, profile: SemanticsProfile, environment: Environm
     """
     if isinstance(scenario, PgtableScenario):
         return predict_pgtable(scenario, profile, environment)
+    if isinstance(scenario, RaceScenario):
+        return predict_race(scenario, profile, environment)
     return predict_guest(scenario, profile, environment)

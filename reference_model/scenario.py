@@ -92,10 +92,12 @@ __all__ = [
     "MkYoung",
     "Mprotect",
     "Op",
+    "Parallel",
     "PgtableOp",
     "PgtableScenario",
     "ProtText",
     "PunchHole",
+    "RaceScenario",
     "Read",
     "RelaxPerms",
     "Remap",
@@ -276,10 +278,34 @@ class GuestScenario(ScenarioBase, frozen=True, kw_only=True, tag="guest"):
     vm: VmConfig = VmConfig()
 
 
-Scenario: TypeAlias = PgtableScenario | GuestScenario
-SCENARIO_TYPES: dict[str, type[PgtableScenario] | type[GuestScenario]] = {
+class Parallel(Op, frozen=True, kw_only=True, tag="parallel"):
+    """Lists of operations that run at once; written ``{parallel: [[…], […]], repeat: N}``.
+
+    Each list (a branch) runs in its order, all from a common start line; the block runs
+    ``repeat`` times, each time from the state that the steps before it left. ``hold``: pages
+    (guest physical addresses) whose first faults wait inside the kernel until every other branch
+    is done or waits too.
+    """
+
+    parallel: Annotated[tuple[tuple[GuestOp, ...], ...], Meta(min_length=1, max_length=16)]
+    repeat: Annotated[int, Meta(ge=1, le=100_000)] = 1
+    hold: tuple[U64, ...] = ()
+
+
+class RaceScenario(ScenarioBase, frozen=True, kw_only=True, tag="race"):
+    """A guest scenario with parallel blocks."""
+
+    steps: Annotated[tuple[GuestOp | Parallel, ...], Meta(min_length=1)]
+    vm: VmConfig = VmConfig()
+
+
+Scenario: TypeAlias = PgtableScenario | GuestScenario | RaceScenario
+SCENARIO_TYPES: dict[
+    str, type[PgtableScenario] | type[GuestScenario] | type[RaceScenario]
+] = {
     "pgtable": PgtableScenario,
     "guest": GuestScenario,
+    "race": RaceScenario,
 }
 
 #: Guest physical addresses the runtime keeps for itself: its code, stacks, stage-1 tables

@@ -11,8 +11,9 @@ from typing import TypeAlias
 
 from reference_model import scenario as sc
 from reference_model.outcome import CHANNELS
-from reference_model.scenario import PgtableScenario, Scenario
+from reference_model.scenario import PgtableScenario, RaceScenario, Scenario
 from reference_model.validate_guest import check_guest
+from reference_model.validate_race import check_race
 
 MAX_STEPS = 20_000
 MAX_MEMCACHE = 1 << 20
@@ -36,6 +37,8 @@ def check(scenario: Scenario) -> Problem | None:
                     return index, f"'expect' names unknown channel '{channel}'; known: {known}"
     if isinstance(scenario, PgtableScenario):
         return _pgtable(scenario)
+    if isinstance(scenario, RaceScenario):
+        return check_race(scenario)
     return check_guest(scenario)
 
 
