@@ -8,6 +8,7 @@ kernel log lines that matter; :func:`parse` turns them into facts.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
@@ -22,6 +23,8 @@ say() { echo "$1 $2"; }
 first() { x=; read -r x <"$2"; [ -n "$x" ] && say "$1" "$x"; } 2>/dev/null
 say uname "$(uname -rm)"
 say uid "$(id -u)"
+first version /proc/sys/kernel/version
+echo notes $(od -An -v -tx1 /sys/kernel/notes 2>/dev/null)
 first boot_id /proc/sys/kernel/random/boot_id
 while read -r k v _; do [ "$k" = KernelPageSize: ] && { say page_kib "$v"; break; }; done \
 	</proc/self/smaps
@@ -50,6 +53,9 @@ say end .
 """
 
 
+_NT_GNU_BUILD_ID = 3
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """What the probe found; ``kvm`` is "" where /dev/kvm can be used, else why not."""
 
@@ -64,6 +70,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     modules: bool
     hugepages: tuple[str, ...]
     missing: dict[str, str]
+    version: str = ""
+    build_id: str = ""
 
 
 def ask(output: Callable[[Sequence[str]], str], where: str) -> Facts:
@@ -104,6 +112,8 @@ def parse(lines: Iterable[str]) -> Facts:
         modules=_modules(keyed, missing),
         hugepages=tuple(sorted((_size(text) for text in keyed.get("hugepages", [])), key=_bytes)),
         missing=missing,
+        version=keyed.get("version", [""])[0],
+        build_id=build_id(keyed.get("notes", [""])[0]),
     )
 
 
@@ -119,7 +129,25 @@ def target_info(facts: Facts, *, name: str, kind: str) -> TargetInfo:
         modules=facts.modules,
         hugepages=facts.hugepages,
         missing=facts.missing,
+        version=facts.version,
+        build_id=facts.build_id,
     )
+
+
+def build_id(notes: str) -> str:
+    """The GNU build ID in /sys/kernel/notes (ELF notes, here as hex bytes); "" if there is none."""
+    try:
+        data = bytes.fromhex(notes)
+    except ValueError:
+        return ""  # no hex: od is missing there, or is another od
+    at = 0
+    while at + 12 <= len(data):
+        name, desc, kind = struct.unpack_from("<III", data, at)
+        value = at + 12 + (name + 3 & ~3)
+        if kind == _NT_GNU_BUILD_ID and data[at + 12 : at + 12 + name] == b"GNU\0":
+            return data[value : value + desc].hex()
+        at = value + (desc + 3 & ~3)
+    return ""
 
 
 def require_kvm(facts: Facts, where: str) -> None:
@@ -132,7 +160,18 @@ def require_kvm(facts: Facts, where: str) -> None:
 
 _KEYS = frozenset(
     (
-        *("uname", "uid", "boot_id", "page_kib", "kvm", "tracefs", "kprobe_events", "hugepages"),
+        *(
+            "uname",
+            "version",
+            "notes",
+            "uid",
+            "boot_id",
+            "page_kib",
+            "kvm",
+            "tracefs",
+            "kprobe_events",
+            "hugepages",
+        ),
         *("modules_disabled", "lockdown", "cpu", "ipa_ioctl", "end"),
     )
 )

@@ -149,3 +149,29 @@ def test_the_script_runs_to_its_end_in_every_shell(shell: str) -> None:
     assert facts.release
     assert facts.env["granule"] in ("4K", "16K", "64K")
     assert facts.boot_id
+
+
+NOTES = (
+    "06 00 00 00 04 00 00 00 01 01 00 00 4c 69 6e 75 78 00 00 00 00 00 00 00 "
+    "04 00 00 00 14 00 00 00 03 00 00 00 47 4e 55 00 "
+    "0f 8c 5e 6c 42 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f"
+)
+
+
+def test_build_of_the_kernel() -> None:
+    lines = [*answer("6.12"), f"notes {NOTES}", "version #1 SMP Debian 6.12.57-1"]
+    facts = probe.parse([*lines, "end ."])
+    assert facts.build_id == "0f8c5e6c420102030405060708090a0b0c0d0e0f"
+    assert facts.version == "#1 SMP Debian 6.12.57-1"
+    info = probe.target_info(facts, name="n", kind="qemu")
+    assert (info.version, info.build_id) == (facts.version, facts.build_id)
+
+
+@pytest.mark.parametrize("notes", ["", "zz", NOTES[:60], "04 00 00 00 ff ff ff ff 01 00 00 00"])
+def test_no_build_id(notes: str) -> None:
+    assert probe.build_id(notes) == ""
+
+
+@given(st.binary(max_size=64))
+def test_any_notes_are_read(data: bytes) -> None:
+    probe.build_id(data.hex())
