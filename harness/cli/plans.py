@@ -33,7 +33,7 @@ _OPTIONS = (
     click.option("--accel", default="auto", show_default=True,
                  type=click.Choice(["auto", "tcg", "kvm"]), help="QEMU accelerator."),
     click.option("--cpu", default="", metavar="MODEL", help="QEMU CPU model, e.g. cortex-a57."),
-    click.option("--memory", default=2048, show_default=True, metavar="MIB",
+    click.option("--memory", default=QemuConfig().memory, show_default=True, metavar="MIB",
                  type=click.IntRange(256), help="Guest memory."),
     click.option("--smp", default=1, show_default=True, type=click.IntRange(1, 64),
                  help="Guest CPUs."),

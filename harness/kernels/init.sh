@@ -19,12 +19,46 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts -o mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o mode=1777 shm /dev/shm
 mount -t tmpfs -o mode=1777 tmp /tmp
-mount -t debugfs debug /sys/kernel/debug
+# Not there with debugfs=off on the command line.
+mount -t debugfs debug /sys/kernel/debug 2> /dev/null
 mount -t tracefs trace /sys/kernel/tracing
 
-while read -r module; do
-	insmod "/lib/modules/$module.ko" || say "cannot load module $module"
+while read -r module options; do
+	# shellcheck disable=SC2086  # options are words
+	insmod "/lib/modules/$module.ko" $options || say "cannot load module $module"
 done < /etc/modules
+
+# What the guest suite finds: swap, huge pages, and no thread of the kernel that moves, merges or
+# collapses pages by itself, since each of that is a fault that no scenario asked for.
+set_to() { [ ! -w "$1" ] || echo "$2" > "$1"; } 2> /dev/null
+
+if [ -b /dev/ram0 ]; then
+	mkswap /dev/ram0 > /dev/null && swapon /dev/ram0
+fi
+for pool in /sys/kernel/mm/hugepages/hugepages-*; do
+	kib=${pool##*-}
+	case ${kib%kB} in
+	64) pages=32 ;;
+	2048) pages=24 ;;
+	32768) pages=3 ;;
+	*) continue ;;	# 1G: from the command line
+	esac
+	set_to "$pool/nr_hugepages" "$pages"
+done
+thp=/sys/kernel/mm/transparent_hugepage
+set_to $thp/enabled always
+set_to $thp/defrag always
+set_to $thp/shmem_enabled never
+set_to $thp/khugepaged/defrag 0
+set_to $thp/khugepaged/max_ptes_none 0
+set_to $thp/khugepaged/max_ptes_swap 0
+set_to $thp/khugepaged/max_ptes_shared 0
+set_to $thp/khugepaged/pages_to_scan 1
+set_to $thp/khugepaged/alloc_sleep_millisecs 4000000000
+set_to $thp/khugepaged/scan_sleep_millisecs 4000000000
+set_to /sys/kernel/mm/ksm/run 0
+set_to /proc/sys/kernel/numa_balancing 0
+set_to /proc/sys/vm/compaction_proactiveness 0
 
 hostname guest
 ip link set lo up

@@ -2,7 +2,8 @@
 """The guest's root file system: assembled without root, the same inputs giving the same bytes.
 
 The guest has the address 10.0.2.15/24 on eth0, sshd on port 22 (root, this cache's key only),
-SFTP, busybox, tracefs and debugfs mounted. Its console says ``harness: ready RELEASE`` when sshd
+SFTP, busybox, tracefs and (where the kernel offers it) debugfs mounted, a swap device, and pools
+of huge pages. Its console says ``harness: ready RELEASE`` when sshd
 listens and ``harness: failed REASON`` when it cannot (see init.sh).
 """
 
@@ -20,10 +21,16 @@ from harness.kernels.keys import Keys
 from harness.kernels.packages import open_packages
 from harness.kernels.store import Blob, Store
 
-MODULES: Mapping[str, bool] = {"virtio_pci": True, "virtio_net": True}
-"""Modules that are loaded at boot, with what they depend on; True: no use without it."""
+MODULES: Mapping[str, bool] = {"virtio_pci": True, "virtio_net": True, "brd": False}
+"""Modules that are loaded at boot, with what they depend on; True: no use without it.
 
-_RECIPE = "1"  # raise it when assemble() makes other bytes of the same inputs
+brd is the guest's swap device (every Debian flavour has it, and it needs no other module).
+"""
+
+OPTIONS: Mapping[str, str] = {"brd": "rd_nr=1 rd_size=131072"}
+"""Module parameters; rd_size is KiB, taken only as it is written to."""
+
+_RECIPE = "2"  # raise it when assemble() makes other bytes of the same inputs
 _KIND = "initramfs"
 _DIRECTORIES = (
     *("dev", "proc", "sys", "run", "tmp", "mnt", "root", "var/log", "sbin", "usr/bin"),
@@ -57,7 +64,7 @@ def initramfs_of(
     programs = userland.userland_of(store, progress)
     script = _init_script()
     inputs = (
-        *(_RECIPE, release, sorted(MODULES.items())),
+        *(_RECIPE, release, sorted(MODULES.items()), sorted(OPTIONS.items())),
         *([deb.sha256 for deb in kernel_debs], [deb.sha256 for deb in programs.debs]),
         *(script, keys.client_public, keys.host_public),
     )
@@ -99,7 +106,9 @@ def assemble(
     entries["init"] = cpio.regular(script.encode(), 0o755)
     entries |= {f"lib/modules/{m.name}.ko": cpio.regular(m.data) for m in loaded}
     texts = {
-        "etc/modules": "".join(f"{m.name}\n" for m in loaded),
+        "etc/modules": "".join(
+            f"{m.name} {OPTIONS.get(m.name, '')}".rstrip() + "\n" for m in loaded
+        ),
         "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
         "etc/group": "root:x:0:\n",
         "etc/shells": "/bin/sh\n",
@@ -110,6 +119,10 @@ def assemble(
     entries["root/.ssh/authorized_keys"] = cpio.regular(authorized, 0o600)
     entries["etc/dropbear/host_key"] = cpio.regular(keys.host_dropbear, 0o600)
     return cpio.archive(entries)
+
+
+def _module_line(name: str) -> str:
+    return f"{name} {OPTIONS[name]}" if name in OPTIONS else name
 
 
 def _init_script() -> str:

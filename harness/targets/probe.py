@@ -35,7 +35,12 @@ t=/sys/kernel/tracing
 [ -e $t/events ] || t=/sys/kernel/debug/tracing
 if [ -e $t/events/kvm/kvm_guest_fault ]; then say tracefs $t; fi
 if [ -w $t/kprobe_events ]; then say kprobe_events $t; fi
-for d in /sys/kernel/mm/hugepages/hugepages-*; do [ -e "$d" ] && say hugepages "${d##*-}"; done
+for d in /sys/kernel/mm/hugepages/hugepages-*; do
+	[ -e "$d" ] && read -r n <"$d/free_hugepages" && say hugepages "${d##*-} $n"
+done
+first thp /sys/kernel/mm/transparent_hugepage/enabled
+first uffd /proc/sys/vm/unprivileged_userfaultfd
+while read -r f _; do case $f in /*) say swap "$f";; esac; done </proc/swaps
 [ -e /proc/modules ] && first modules_disabled /proc/sys/kernel/modules_disabled
 first lockdown /sys/kernel/security/lockdown
 while read -r k v; do case $k in CPU|Features) say cpu "$k $v";; esac; done </proc/cpuinfo
@@ -100,6 +105,7 @@ def parse(lines: Iterable[str]) -> Facts:
             cpu=tuple(cpu),
         )
     )
+    _memory(keyed, missing)
     return Facts(
         release=release,
         machine=machine,
@@ -110,7 +116,7 @@ def parse(lines: Iterable[str]) -> Facts:
         env=env,
         tracefs=_tracefs(keyed, missing),
         modules=_modules(keyed, missing),
-        hugepages=tuple(sorted((_size(text) for text in keyed.get("hugepages", [])), key=_bytes)),
+        hugepages=_hugepages(keyed, missing),
         missing=missing,
         version=keyed.get("version", [""])[0],
         build_id=build_id(keyed.get("notes", [""])[0]),
@@ -172,7 +178,7 @@ _KEYS = frozenset(
             "kprobe_events",
             "hugepages",
         ),
-        *("modules_disabled", "lockdown", "cpu", "ipa_ioctl", "end"),
+        *("modules_disabled", "lockdown", "cpu", "ipa_ioctl", "thp", "uffd", "swap", "end"),
     )
 )
 
@@ -230,6 +236,35 @@ def _modules(keyed: dict[str, list[str]], missing: dict[str, str]) -> bool:
     elif keyed.get("uid", [""])[0] != "0":
         missing["modules"] = "not root"
     return "modules" not in missing
+
+
+def _hugepages(keyed: dict[str, list[str]], missing: dict[str, str]) -> tuple[str, ...]:
+    """Sizes that the kernel has, ascending; what cannot be used of them is missing."""
+    free = dict(text.partition(" ")[::2] for text in keyed.get("hugepages", []))
+    sizes = sorted(((_size(name), count) for name, count in free.items()), key=_size_first)
+    for size, count in sizes:
+        if count == "0":
+            missing[f"hugetlb {size}"] = "no page of that size is free (nr_hugepages)"
+    if not sizes:
+        missing["hugetlb"] = "the kernel has none (CONFIG_HUGETLBFS)"
+    return tuple(size for size, _ in sizes)
+
+
+def _size_first(entry: tuple[str, str]) -> int:
+    return _bytes(entry[0])
+
+
+def _memory(keyed: dict[str, list[str]], missing: dict[str, str]) -> None:
+    """What scenarios ask of the host's memory management and may not be there."""
+    if "swap" not in keyed:
+        missing["swap"] = "no swap device is in use (swapon)"
+    if "uffd" not in keyed:
+        missing["userfaultfd"] = "the kernel has none (CONFIG_USERFAULTFD)"
+    chosen = re.search(r"\[(\w+)\]", keyed.get("thp", [""])[0])
+    if chosen is None:
+        missing["thp"] = "the kernel has none (CONFIG_TRANSPARENT_HUGEPAGE)"
+    elif chosen[1] == "never":
+        missing["thp"] = "transparent_hugepage/enabled is never"
 
 
 def _bytes(size: str) -> int:

@@ -20,6 +20,17 @@ DEFAULT_CPU = "neoverse-n1"
 #: ``pauth-impdef``: the software QARMA of plain ``max`` makes guests several times slower.
 LARGE_PAGE_CPU = "max,pauth-impdef=on"
 
+#: MiB: a huge page of 1G, and as much again for the kernel, swap and scenarios.
+DEFAULT_MEMORY = 3072
+#: With less, nothing is set apart for a huge page of 1G.
+_HUGE_PAGE_MEMORY = 3072
+
+#: What makes a guest quicker and changes nothing that KVM does with memory: no copies of tables
+#: for Meltdown (nokaslr: QEMU's random seed forces them on) and no branch-predictor work at each
+#: exception; no zeroing of what is written next anyway; no accounting of pages to cgroups; no files
+#: for each VM in debugfs. Together they halve the time of a VM's life under TCG.
+_QUICK = ("nokaslr", "mitigations=off", "init_on_alloc=0", "cgroup_disable=memory", "debugfs=off")
+
 #: The kernel's own console; the initramfs writes its readiness line there.
 CONSOLE_DEVICE = "/dev/ttyAMA0"
 #: QEMU's name for the other end of it.
@@ -38,13 +49,13 @@ class QemuConfig(Struct, frozen=True, kw_only=True):
     ``accel``: "tcg", "kvm", or "auto": kvm where this machine can nest, else tcg. ``cpu``: a QEMU
     CPU model, "" for the one that fits kernel and accelerator. ``vcpus``: one is quickest: the
     suites run one vCPU at a time, and under TCG the CPUs of a guest wait for each other.
-    ``append``: more kernel arguments. ``memory``: MiB. ``boot_timeout``: seconds until the
-    readiness line. ``qemu``: the program.
+    ``append``: more kernel arguments. ``memory``: MiB; from 3072 on, one GiB of it is a huge page.
+    ``boot_timeout``: seconds until the readiness line. ``qemu``: the program.
     """
 
     accel: str = "auto"
     cpu: str = ""
-    memory: int = 2048
+    memory: int = DEFAULT_MEMORY
     vcpus: int = 1
     append: tuple[str, ...] = ()
     boot_timeout: float = 120.0
@@ -149,7 +160,7 @@ def command_line(
         *("-nodefaults", "-display", "none", "-no-reboot"),
         *("-kernel", image.kernel),
         *("-initrd", image.initrd),
-        *("-append", kernel_arguments(config)),
+        *("-append", kernel_arguments(config, kernel_page_size(image))),
         # Nothing from the guest to the outside; only the forwarded port leads in.
         *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{wiring.port}-:22"),
         *("-device", "virtio-net-pci,netdev=net,romfile="),
@@ -164,7 +175,7 @@ def command_line(
     ]
 
 
-def kernel_arguments(config: QemuConfig) -> str:
+def kernel_arguments(config: QemuConfig, page_size: str = "4K") -> str:
     """The kernel's command line; later arguments win, so ``append`` can override."""
     return " ".join(
         (
@@ -176,9 +187,18 @@ def kernel_arguments(config: QemuConfig) -> str:
             "panic=-1",
             # A guest that hangs is asked where, over the serial line.
             "sysrq_always_enabled",
+            *_QUICK,
+            *_huge_page(config.memory, page_size),
             *config.append,
         )
     )
+
+
+def _huge_page(memory: int, page_size: str) -> tuple[str, ...]:
+    """One page of 1G, a size that kernels with 4K pages have; later it would not be found."""
+    if memory < _HUGE_PAGE_MEMORY or page_size not in ("4K", ""):
+        return ()
+    return ("hugepagesz=1G", "hugepages=1")
 
 
 def _socket(name: str, path: Path) -> str:

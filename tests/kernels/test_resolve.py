@@ -385,4 +385,4 @@ def test_files_that_are_no_kernels(
 
 
 def test_what_the_initramfs_needs_is_what_the_samples_give() -> None:
-    assert MODULES == {"virtio_pci": True, "virtio_net": True}
+    assert MODULES == {"virtio_pci": True, "virtio_net": True, "brd": False}

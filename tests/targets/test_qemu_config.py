@@ -52,7 +52,7 @@ def test_command_line() -> None:
     assert argv[0] == "qemu-system-aarch64"
     assert options(argv, "-machine") == ["virt,virtualization=on,gic-version=3"]
     assert options(argv, "-accel") == ["tcg,thread=multi"]
-    assert (options(argv, "-smp"), options(argv, "-m")) == (["1"], ["2048"])
+    assert (options(argv, "-smp"), options(argv, "-m")) == (["1"], ["3072"])
     (net,) = options(argv, "-netdev")
     assert "hostfwd=tcp:127.0.0.1:40022-:22" in net
     assert "restrict=on" in net, "the guest could reach the network"
@@ -64,6 +64,12 @@ def test_a_panic_ends_the_guest_and_own_arguments_win() -> None:
     words = kernel_arguments(QemuConfig(append=("kvm-arm.mode=nvhe", "oops=x"))).split()
     assert {"panic=-1", "oops=panic", "kvm-arm.mode=nvhe"} <= set(words)
     assert words[-2:] == ["kvm-arm.mode=nvhe", "oops=x"]
+
+
+def test_a_huge_page_of_1g_needs_4k_pages_and_memory() -> None:
+    assert "hugepagesz=1G" in kernel_arguments(QemuConfig()).split()
+    assert "hugepagesz=1G" not in kernel_arguments(QemuConfig(memory=2048)).split()
+    assert "hugepagesz=1G" not in kernel_arguments(QemuConfig(), "16K").split()
 
 
 def test_a_comma_in_a_path_is_escaped() -> None:
