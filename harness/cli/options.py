@@ -18,6 +18,9 @@ from reference_model.outcome import Prediction
 from reference_model.profiles import PROFILES, Environment, SemanticsProfile, profile_named
 from reference_model.scenario import Scenario
 
+#: The list of known divergences, beside the scenarios it is about.
+KNOWN_FILE = "known.yaml"
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 profile_option = click.option(
     "--profile", "profile_name", metavar="P", help="Profile, e.g. v6.12; default: the kernel's."
@@ -30,6 +33,8 @@ env_option = click.option(
 
 def load_files(names: Sequence[str]) -> list[Scenario]:
     """Scenarios of files and folders (``*.yaml``, ``*.json`` below them); ``-`` is stdin.
+
+    A ``known.yaml`` in a folder is the list of known divergences, and no scenario.
 
     UsageError for a file that cannot be read or an id that two files share.
     """
@@ -57,6 +62,7 @@ def _texts(names: Sequence[str]) -> list[tuple[str, str]]:
         files = [path]
         if path.is_dir():
             files = sorted(p for p in path.rglob("*") if p.suffix in (".yaml", ".yml", ".json"))
+            files = [file for file in files if file.name != KNOWN_FILE]
             if not files:
                 raise UsageError(f"{name}: no scenario file (*.yaml, *.json) below this folder")
         for file in files:

@@ -6,6 +6,16 @@ This room must never know a target, a transport or a file.
 
 from harness.compare.explain import explain, explain_finding
 from harness.compare.judge import Judgement, judge
+from harness.compare.known import KnownDivergence, KnownList, parse_known
 from harness.compare.pair import pair
 
-__all__ = ["Judgement", "explain", "explain_finding", "judge", "pair"]
+__all__ = [
+    "Judgement",
+    "KnownDivergence",
+    "KnownList",
+    "explain",
+    "explain_finding",
+    "judge",
+    "pair",
+    "parse_known",
+]

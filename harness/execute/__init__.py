@@ -4,7 +4,8 @@
 This room must never know a prediction, a verdict, or where a target came from.
 """
 
+from harness.execute.again import run_again
 from harness.execute.batch import run_batch
 from harness.execute.records import Hello
 
-__all__ = ["Hello", "run_batch"]
+__all__ = ["Hello", "run_again", "run_batch"]

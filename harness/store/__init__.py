@@ -5,6 +5,15 @@ This room must never know a kernel, a target or a report.
 """
 
 from harness.store.database import Located, RunState, Store, default_root, result_of
+from harness.store.packing import digest as scenario_digest
 from harness.store.recorder import Recorder
 
-__all__ = ["Located", "Recorder", "RunState", "Store", "default_root", "result_of"]
+__all__ = [
+    "Located",
+    "Recorder",
+    "RunState",
+    "Store",
+    "default_root",
+    "result_of",
+    "scenario_digest",
+]

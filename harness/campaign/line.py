@@ -1,29 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The line itself: scenario -> prediction, C, ELF, target -> observation -> verdict.
 
-The one place that joins the rooms. One batch is one ELF and one session on a target; while a
-batch runs, the next one is rendered, built and predicted.
+One batch is one ELF and one session on a target; while a batch runs, the next one is rendered and
+built. What diverged in it is then run again, all at once, before anything is said of it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
-from harness.compare import Judgement, judge
-from harness.execute import run_batch
-from harness.generate import generate
-from harness.render import render_batch
+from harness.campaign.workload import BATCH_SIZE, Batches, Workload
+from harness.compare import Judgement, KnownList, judge
+from harness.compare.repeats import Settled, is_repeated, same_divergence, settle
+from harness.execute import run_again, run_batch
+from harness.store import scenario_digest
 from harness.store.database import short_id
 from harness.targets import Target
-from harness.toolchain import build_batch
 from harness.vocabulary import (
-    BatchProgram,
     Finding,
     HarnessError,
     NoModuleError,
@@ -39,8 +37,6 @@ from reference_model.outcome import Prediction
 from reference_model.profiles import Environment, SemanticsProfile, profile_for_release
 from reference_model.scenario import Scenario
 
-BATCH_SIZE = 250
-
 
 class TargetPlan(Struct, frozen=True):
     """A target that is yet to be opened.
@@ -54,6 +50,8 @@ class TargetPlan(Struct, frozen=True):
     options: tuple[str, ...] = ()
     #: Path of the white-box module built for the target's kernel; NoModuleError says why not.
     module: Callable[[TargetInfo], str] | None = None
+    #: Which of several targets of that name it is: from 2 on, part of the name.
+    number: int = 1
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -64,6 +62,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     env: tuple[tuple[str, str], ...] = ()
     scenario_timeout: float = 10.0
     batch_size: int = BATCH_SIZE
+    #: A DIVERGE is run again on its target before it is reported.
+    repeat: bool = True
+    known: KnownList = KnownList()
+    #: (target, scenario id, digest) of what an earlier part of the run judged.
+    judged: frozenset[tuple[str, str, str]] = frozenset()
 
 
 class Listener(Protocol):
@@ -77,103 +80,6 @@ class Listener(Protocol):
 
     def on_note(self, text: str) -> None:
         """Something a reader should know: a replaced guest, a target that did not come up."""
-
-
-class Batches:
-    """The scenarios in chunks, each built once and shared by all targets."""
-
-    def __init__(self, scenarios: Sequence[Scenario], size: int = BATCH_SIZE) -> None:
-        self.chunks = [scenarios[at : at + size] for at in range(0, len(scenarios), size)]
-        self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="build")
-        self._built: dict[int, Future[BatchProgram]] = {}
-
-    def prepare(self, index: int) -> Future[BatchProgram]:
-        """The build of a chunk, started on first asking; past the end, an idle future."""
-        with self._lock:
-            if index not in self._built and index < len(self.chunks):
-                self._built[index] = self._pool.submit(_build, self.chunks[index])
-            return self._built.get(index, Future())
-
-    def close(self) -> None:
-        """Drop builds that have not begun and wait for the one that has."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-class Workload:
-    """What a campaign runs: given scenarios, and ones generated for each profile it meets.
-
-    Suite ``pgtable`` is generated for the target's own profile and environment, so that nothing
-    is a SKIP there; what does not depend on the target is built while it boots.
-    """
-
-    def __init__(
-        self,
-        fixed: Sequence[Scenario] = (),
-        *,
-        generated: Generated | None = None,
-        size: int = BATCH_SIZE,
-    ) -> None:
-        self._fixed = tuple(fixed)
-        self._generated = generated
-        self._size = size
-        self._lock = threading.Lock()
-        self._made: dict[tuple[str, Environment] | None, Batches] = {}
-
-    @property
-    def total(self) -> int:
-        """Scenarios a target runs."""
-        return len(self._fixed) + (self._generated.count if self._generated else 0)
-
-    def prepare(self) -> None:
-        """Start building what does not depend on the target."""
-        if self._generated is None or not self._generated.by_profile:
-            self.batches(None, None).prepare(0)
-
-    def batches(self, profile: SemanticsProfile | None, env: Environment | None) -> Batches:
-        """The scenarios for a target, in chunks; made once for equal targets."""
-        wanted = self._generated
-        dependent = wanted is not None and wanted.by_profile
-        key = (profile.name, env) if dependent and profile is not None and env is not None else None
-        with self._lock:
-            if key not in self._made:
-                scenarios = self._fixed
-                if wanted is not None:
-                    scenarios += tuple(wanted.scenarios(profile, env))
-                self._made[key] = Batches(scenarios, self._size)
-            return self._made[key]
-
-    def named(self) -> tuple[Scenario, ...]:
-        """Scenarios that can be named without a target, for reports of one that did not open."""
-        return tuple(scenario for chunk in self.batches(None, None).chunks for scenario in chunk)
-
-    def close(self) -> None:
-        """Stop building."""
-        for batches in self._made.values():
-            batches.close()
-
-
-class Generated(Struct, frozen=True, kw_only=True):
-    """A suite, a count and a seed: scenarios that are yet to be generated."""
-
-    suite: str
-    count: int
-    seed: int
-
-    @property
-    def by_profile(self) -> bool:
-        """True where the scenarios depend on the target's profile."""
-        return self.suite == "pgtable"
-
-    def scenarios(
-        self, profile: SemanticsProfile | None, env: Environment | None
-    ) -> Iterator[Scenario]:
-        """The scenarios, for a profile and environment where the suite asks for them."""
-        return generate(self.suite, self.count, self.seed, profile, env)
-
-
-def _build(chunk: Sequence[Scenario]) -> BatchProgram:
-    return build_batch(render_batch(chunk), tuple(scenario.id for scenario in chunk))
 
 
 def run_on_target(
@@ -198,7 +104,8 @@ def run_on_target(
         _all_infra(plan, workload, settings, listener, str(error))
         return
     try:
-        info = msgspec.structs.replace(target.info, opened_with=plan.options)
+        name = target.info.name if plan.number == 1 else f"{target.info.name} #{plan.number}"
+        info = msgspec.structs.replace(target.info, name=name, opened_with=plan.options)
         run_open(target, info, workload, settings, listener, stop, module=plan.module)
     finally:
         target.close()
@@ -222,22 +129,139 @@ def run_open(
     except ValueError as error:
         raise UsageError(f"--env: {error}") from None
     listener.on_target(info, profile, note)
+    bench = _Bench(info, profile, settings, listener)
     batches = workload.batches(profile, env)
     white_box = _WhiteBox(info, module)
     for index, chunk in enumerate(batches.chunks):
         if stop.is_set():
             return
-        predictions = [
-            white_box.skipped(scenario, _predict(scenario, profile, env)) for scenario in chunk
+        places = [
+            at for at, scenario in enumerate(chunk) if not _is_judged(settings, info.name, scenario)
         ]
-        wanted = [i for i, prediction in enumerate(predictions) if not prediction.skip]
-        for at, prediction in enumerate(predictions):
-            if prediction.skip:
-                _report(chunk[at], prediction, None, info, profile, settings, listener)
-        if not wanted:
-            continue
-        for at, run in _runs(target, batches, index, wanted, white_box, settings, listener, stop):
-            _report(chunk[at], predictions[at], run, info, profile, settings, listener)
+        predictions = {
+            at: white_box.skipped(chunk[at], _predict(chunk[at], profile, env)) for at in places
+        }
+        wanted = [at for at in places if not predictions[at].skip]
+        for at in places:
+            if predictions[at].skip:
+                bench.report(_Case(chunk[at], predictions[at], None))
+        if wanted:
+            _chunk(target, batches, index, wanted, predictions, white_box, bench, stop)
+
+
+def _is_judged(settings: Settings, target: str, scenario: Scenario) -> bool:
+    """True where an earlier part of this run has judged it there."""
+    return bool(settings.judged) and (
+        (target, scenario.id, scenario_digest(scenario)) in settings.judged
+    )
+
+
+class _Case(Struct, frozen=True):
+    """One scenario of a chunk: what is predicted of it, and what it did at first."""
+
+    scenario: Scenario
+    prediction: Prediction
+    run: ScenarioRun | None
+
+
+class _Bench:
+    """Judges what one target did and tells the listener."""
+
+    def __init__(
+        self, info: TargetInfo, profile: SemanticsProfile, settings: Settings, listener: Listener
+    ) -> None:
+        self.info = info
+        self.profile = profile
+        self.settings = settings
+        self.listener = listener
+
+    def judge(self, case: _Case, run: ScenarioRun | None) -> Judgement:
+        """The verdict on one run."""
+        return judge(case.scenario, case.prediction, run, self.profile.name)
+
+    def report(self, case: _Case, again: Sequence[ScenarioRun] | None = None) -> None:
+        """Tell what is said of a case and its repeats; None: it is none that is repeated."""
+        settled = Settled(self.judge(case, case.run), 0)
+        if again is not None:
+            settled = settle(settled.judgement, [self.judge(case, run) for run in again])
+        runs = [case.run, *(again or ())]
+        judgement, known = self.settings.known.apply(
+            settled.judgement, case.scenario, self.info.release
+        )
+        finding = Finding(
+            scenario=case.scenario,
+            target=self.info,
+            profile=self.profile.name,
+            verdict=judgement.verdict,
+            prediction=case.prediction,
+            run=runs.pop(settled.run),
+            differences=judgement.differences,
+            reason=judgement.reason,
+            compared=judgement.compared,
+            short_id=short_id(self.settings.run_id, case.scenario.id, self.info.name),
+            not_compared=judgement.not_compared,
+            again=tuple(run for run in runs if run is not None),
+            known=known,
+            env=dict(self.settings.env),
+        )
+        self.listener.on_finding(finding, judgement.not_compared)
+
+
+def _chunk(
+    target: Target,
+    batches: Batches,
+    index: int,
+    wanted: Sequence[int],
+    predictions: Mapping[int, Prediction],
+    white_box: _WhiteBox,
+    bench: _Bench,
+    stop: threading.Event,
+) -> None:
+    """Run a chunk's wanted scenarios; what diverges is held back until it has run again."""
+    chunk = batches.chunks[index]
+    held: dict[int, _Case] = {}
+    again: dict[int, tuple[ScenarioRun, ...]] = {}
+    try:
+        for at, run in _runs(target, batches, index, wanted, white_box, bench, stop):
+            case = _Case(chunk[at], predictions[at], run)
+            if bench.settings.repeat and is_repeated(case.scenario, bench.judge(case, run)):
+                held[at] = case
+            else:
+                bench.report(case)
+        if held and not stop.is_set():
+            again = _again(target, batches, index, wanted, held, white_box, bench, stop)
+    finally:
+        for at, case in held.items():
+            bench.report(case, again.get(at, ()))
+
+
+def _again(
+    target: Target,
+    batches: Batches,
+    index: int,
+    wanted: Sequence[int],
+    held: Mapping[int, _Case],
+    white_box: _WhiteBox,
+    bench: _Bench,
+    stop: threading.Event,
+) -> dict[int, tuple[ScenarioRun, ...]]:
+    """The repeats of what diverged, by place in the chunk."""
+    place = {number: at for number, at in enumerate(wanted) if at in held}
+
+    def settled(number: int, run: ScenarioRun) -> bool:
+        case = held[place[number]]
+        return same_divergence(bench.judge(case, case.run), bench.judge(case, run))
+
+    runs = run_again(
+        target,
+        msgspec.structs.replace(batches.program(index, wanted), files=white_box.files),
+        list(place),
+        settled=settled,
+        scenario_timeout=bench.settings.scenario_timeout,
+        stop=stop,
+        on_event=bench.listener.on_note,
+    )
+    return {place[number]: again for number, again in runs.items()}
 
 
 class _WhiteBox:
@@ -277,10 +301,9 @@ def _runs(
     target: Target,
     batches: Batches,
     index: int,
-    wanted: list[int],
+    wanted: Sequence[int],
     white_box: _WhiteBox,
-    settings: Settings,
-    listener: Listener,
+    bench: _Bench,
     stop: threading.Event,
 ) -> Iterator[tuple[int, ScenarioRun]]:
     """The runs of a chunk's wanted scenarios, with their place in the chunk."""
@@ -289,17 +312,14 @@ def _runs(
     try:
         if white_box.failure is not None and any(s.suite == "pgtable" for s in chunk):
             raise white_box.failure
-        if len(wanted) == len(chunk):
-            program = batches.prepare(index).result()
-        else:
-            program = _build([chunk[at] for at in wanted])
+        program = batches.program(index, wanted)
         batches.prepare(index + 1)
         for run in run_batch(
             target,
             msgspec.structs.replace(program, files=white_box.files),
-            scenario_timeout=settings.scenario_timeout,
+            scenario_timeout=bench.settings.scenario_timeout,
             stop=stop,
-            on_event=listener.on_note,
+            on_event=bench.listener.on_note,
         ):
             yield waiting.pop(run.id), run
     except UsageError:
@@ -329,49 +349,14 @@ def _predict(scenario: Scenario, profile: SemanticsProfile, env: Environment) ->
         return Prediction(id=scenario.id, profile=profile.name, skip=reason)
 
 
-def _report(
-    scenario: Scenario,
-    prediction: Prediction,
-    run: ScenarioRun | None,
-    info: TargetInfo,
-    profile: SemanticsProfile,
-    settings: Settings,
-    listener: Listener,
-) -> None:
-    judgement = judge(scenario, prediction, run, profile.name)
-    finding = finding_of(scenario, prediction, run, judgement, info, profile, settings)
-    listener.on_finding(finding, judgement.not_compared)
-
-
-def finding_of(
-    scenario: Scenario,
-    prediction: Prediction | None,
-    run: ScenarioRun | None,
-    judgement: Judgement,
-    info: TargetInfo,
-    profile: SemanticsProfile,
-    settings: Settings,
-) -> Finding:
-    """One judged scenario in the form that is stored and reported."""
-    return Finding(
-        scenario=scenario,
-        target=info,
-        profile=profile.name,
-        verdict=judgement.verdict,
-        prediction=prediction,
-        run=run,
-        differences=judgement.differences,
-        reason=judgement.reason,
-        compared=judgement.compared,
-        short_id=short_id(settings.run_id, scenario.id, info.name),
-    )
-
-
 def _all_infra(
     plan: TargetPlan, workload: Workload, settings: Settings, listener: Listener, reason: str
 ) -> None:
-    info = TargetInfo(name=plan.label, kind="none", release="", opened_with=plan.options)
+    name = plan.label if plan.number == 1 else f"{plan.label} #{plan.number}"
+    info = TargetInfo(name=name, kind="none", release="", opened_with=plan.options)
     for scenario in workload.named():
+        if _is_judged(settings, name, scenario):
+            continue
         listener.on_finding(
             Finding(
                 scenario=scenario,
@@ -379,7 +364,7 @@ def _all_infra(
                 profile=settings.profile.name if settings.profile else "",
                 verdict=Verdict.INFRA,
                 reason=reason,
-                short_id=short_id(settings.run_id, scenario.id, plan.label),
+                short_id=short_id(settings.run_id, scenario.id, info.name),
             ),
             (),
         )

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Scenarios and targets that are yet to be opened come in; a finding each goes out, as it is known.
+
+The one place that joins the rooms: it must never know a command line or a report.
+"""
+
+from harness.campaign.line import Listener, Settings, TargetPlan, run_on_target, run_open
+from harness.campaign.workload import BATCH_SIZE, Batches, Generated, Workload
+
+__all__ = [
+    "BATCH_SIZE",
+    "Batches",
+    "Generated",
+    "Listener",
+    "Settings",
+    "TargetPlan",
+    "Workload",
+    "run_on_target",
+    "run_open",
+]

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Known divergences: a reviewed list that turns a DIVERGE into KNOWN.
+
+An entry is narrow on purpose, so that it hides no other bug: it names scenarios, kernels and
+channels, and is KNOWN only what differs on none but those channels. An entry that is past its
+date, or whose scenarios ran and matched, is told.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+import msgspec
+import yaml
+from msgspec import Struct
+
+from harness.compare.judge import Judgement
+from harness.vocabulary import UsageError, Verdict
+from reference_model.outcome import CHANNELS
+from reference_model.scenario import Scenario
+
+
+class KnownDivergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry.
+
+    ``scenario`` is a glob on scenario ids, ``kernels`` are globs on releases (``uname -r``);
+    neither may be all wildcard. ``channels`` are those on which it differs, ``operations`` the
+    steps' operations at which it does (none named: any). ``link`` names a thread or a commit by
+    its title; ``review`` is the day (YYYY-MM-DD) on which to look again.
+    """
+
+    title: str
+    scenario: str
+    channels: tuple[str, ...]
+    kernels: tuple[str, ...]
+    reason: str
+    link: str
+    review: datetime.date
+    operations: tuple[str, ...] = ()
+
+    def concerns(self, scenario: str, release: str) -> bool:
+        """True for the scenarios and kernels that it names."""
+        return fnmatchcase(scenario, self.scenario) and any(
+            fnmatchcase(release, pattern) for pattern in self.kernels
+        )
+
+    def explains(self, judgement: Judgement, scenario: Scenario, release: str) -> bool:
+        """True where it accounts for every difference."""
+        if not self.concerns(scenario.id, release):
+            return False
+        return all(
+            one.channel in self.channels
+            and (not self.operations or scenario.steps[one.step].name in self.operations)
+            for one in judgement.differences
+        )
+
+
+class KnownList:
+    """The entries, and what became of them in a run: it counts as it is asked."""
+
+    def __init__(self, entries: Sequence[KnownDivergence] = ()) -> None:
+        self._entries = tuple(entries)
+        self._matched: set[str] = set()
+        self._diverged: set[str] = set()
+
+    def apply(
+        self, judgement: Judgement, scenario: Scenario, release: str
+    ) -> tuple[Judgement, str]:
+        """The judgement, as KNOWN where an entry explains it, and the title of that entry."""
+        if judgement.verdict is Verdict.MATCH:
+            self._matched.update(
+                entry.title for entry in self._entries if entry.concerns(scenario.id, release)
+            )
+        if judgement.verdict is not Verdict.DIVERGE:
+            return judgement, ""
+        for entry in self._entries:
+            if entry.explains(judgement, scenario, release):
+                self._diverged.add(entry.title)
+                reason = f"{entry.title}: {judgement.reason}"
+                known = msgspec.structs.replace(judgement, verdict=Verdict.KNOWN, reason=reason)
+                return known, entry.title
+        return judgement, ""
+
+    def complaints(self, today: datetime.date) -> list[str]:
+        """A line for each entry that is past its date, or explains nothing any more."""
+        lines = []
+        for entry in self._entries:
+            if entry.title in self._matched and entry.title not in self._diverged:
+                lines.append(
+                    f"known divergence '{entry.title}': its scenarios ({entry.scenario}) ran and "
+                    "matched; take the entry out"
+                )
+            elif entry.review < today:
+                lines.append(
+                    f"known divergence '{entry.title}' was to be looked at again by "
+                    f"{entry.review}; see {entry.link}"
+                )
+        return lines
+
+
+def parse_known(text: str, name: str) -> list[KnownDivergence]:
+    """The entries of a known.yaml; UsageError names the file, the entry and the mend."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
+    if raw is None:
+        return []
+    if not isinstance(raw, list):
+        raise UsageError(f"{name}: a list of entries is wanted; see docs/reports.md")
+    entries: list[KnownDivergence] = []
+    for number, item in enumerate(raw, 1):
+        try:
+            entry = msgspec.convert(item, KnownDivergence)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"{name}: entry {number}: {error}; see docs/reports.md") from error
+        problem = _problem(entry, {one.title for one in entries})
+        if problem:
+            raise UsageError(f"{name}: entry {number} ('{entry.title}'): {problem}")
+        entries.append(entry)
+    return entries
+
+
+def _problem(entry: KnownDivergence, titles: set[str]) -> str:
+    """What makes an entry one that cannot stand, or ""."""
+    for field in ("title", "reason", "link"):
+        if not getattr(entry, field).strip():
+            return f"{field} is empty; the next reader needs it"
+    if entry.title in titles:
+        return "an earlier entry has this title; titles are unique"
+    for pattern in (entry.scenario, *entry.kernels):
+        if not pattern.strip("*?[]!.- "):
+            return f"'{pattern}' fits anything and would hide new bugs; name a part of it"
+    if not entry.kernels or not entry.channels:
+        return "kernels and channels must each name at least one"
+    for channel in entry.channels:
+        if channel not in CHANNELS:
+            return f"no channel '{channel}'; there are {', '.join(CHANNELS)}"
+    return ""

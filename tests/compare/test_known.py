@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A known divergence is one, and hides nothing else."""
+
+from __future__ import annotations
+
+import datetime
+
+import msgspec
+import pytest
+
+from harness.compare import Judgement, KnownList, parse_known
+from harness.resources import resource_dir
+from harness.vocabulary import StepDifference, UsageError, Verdict
+from reference_model.language import load_text
+from tests.reference_model.test_language import GUEST
+
+TEXT = """
+- title: faults counted twice
+  scenario: dirty-*
+  channels: [faults]
+  kernels: ["6.12.*"]
+  reason: the tracepoint fires twice
+  link: "KVM: arm64: trace the fault once"
+  review: 2027-01-31
+"""
+(SCENARIO,) = load_text(GUEST, "g")
+TODAY = datetime.date(2026, 12, 1)
+
+
+def diverge(*channels: str) -> Judgement:
+    return Judgement(
+        verdict=Verdict.DIVERGE,
+        reason="step 1 faults: model 1, kernel 2",
+        differences=tuple(
+            StepDifference(step=1, channel=channel, expected=1, observed=2) for channel in channels
+        ),
+    )
+
+
+def test_it_turns_a_divergence_into_a_known_one() -> None:
+    known = KnownList(parse_known(TEXT, "known.yaml"))
+    judgement, title = known.apply(diverge("faults"), SCENARIO, "6.12.9-arm64")
+    assert judgement.verdict is Verdict.KNOWN
+    assert title == "faults counted twice"
+    assert judgement.reason.startswith("faults counted twice: step 1")
+    assert judgement.differences
+    assert known.complaints(TODAY) == []
+
+
+@pytest.mark.parametrize(
+    ("judgement", "release", "scenario"),
+    [
+        (diverge("faults", "data"), "6.12.9", "dirty-a"),
+        (diverge("data"), "6.12.9", "dirty-a"),
+        (diverge("faults"), "6.1.9", "dirty-a"),
+        (diverge("faults"), "6.12.9", "clean-a"),
+        (
+            msgspec.structs.replace(diverge("faults"), verdict=Verdict.CRASH),
+            "6.12.9",
+            "dirty-a",
+        ),
+        (
+            msgspec.structs.replace(diverge("faults"), verdict=Verdict.FLAKY),
+            "6.12.9",
+            "dirty-a",
+        ),
+    ],
+)
+def test_it_hides_nothing_else(judgement: Judgement, release: str, scenario: str) -> None:
+    known = KnownList(parse_known(TEXT, "known.yaml"))
+    other = msgspec.structs.replace(SCENARIO, id=scenario)
+    assert known.apply(judgement, other, release) == (judgement, "")
+
+
+def test_operations_narrow_it() -> None:
+    name = SCENARIO.steps[1].name
+    for operations, hit in (([name], True), (["no-such"], False)):
+        entries = parse_known(TEXT + f"  operations: {operations}\n", "known.yaml")
+        judgement, _ = KnownList(entries).apply(diverge("faults"), SCENARIO, "6.12.9")
+        assert (judgement.verdict is Verdict.KNOWN) is hit
+
+
+def test_an_entry_that_matches_nothing_any_more_is_told() -> None:
+    known = KnownList(parse_known(TEXT, "known.yaml"))
+    match = Judgement(verdict=Verdict.MATCH)
+    assert known.complaints(TODAY) == []  # its scenarios did not run
+    known.apply(match, SCENARIO, "6.1.0")
+    assert known.complaints(TODAY) == []  # not on its kernels
+    known.apply(match, SCENARIO, "6.12.9")
+    (line,) = known.complaints(TODAY)
+    assert "ran and matched; take the entry out" in line
+    known.apply(diverge("faults"), SCENARIO, "6.12.9")
+    assert known.complaints(TODAY) == []  # another of its scenarios still does
+
+
+def test_an_entry_past_its_date_is_told() -> None:
+    known = KnownList(parse_known(TEXT, "known.yaml"))
+    (line,) = known.complaints(datetime.date(2027, 2, 1))
+    assert "to be looked at again by 2027-01-31" in line
+    assert "trace the fault once" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("scenario: dirty-*", 'scenario: "*"'), "would hide new bugs"),
+        (('["6.12.*"]', '["*"]'), "would hide new bugs"),
+        (('["6.12.*"]', "[]"), "at least one"),
+        (("[faults]", "[]"), "at least one"),
+        (("[faults]", "[fault]"), "no channel 'fault'"),
+        (("2027-01-31", "soon"), "entry 1"),
+        (("  link: ", "  lnk: "), "entry 1"),
+        (("the tracepoint fires twice", '""'), "reason is empty"),
+        (("- title", "title: ["), "not YAML"),
+        ((TEXT, TEXT + TEXT), "titles are unique"),
+        ((TEXT, "a: 1"), "a list of entries"),
+    ],
+)
+def test_entries_that_cannot_stand(change: tuple[str, str], words: str) -> None:
+    with pytest.raises(UsageError, match=r"^known\.yaml: .*") as raised:
+        parse_known(TEXT.replace(*change), "known.yaml")
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_empty_list_is_one() -> None:
+    assert parse_known("# nothing\n", "known.yaml") == []
+
+
+def test_the_list_of_this_tree_is_in_order() -> None:
+    path = resource_dir("scenarios") / "known.yaml"
+    parse_known(path.read_text(encoding="utf-8"), path.name)
