@@ -56,6 +56,21 @@ class Collector:
         click.echo(f"note: {text}", err=True)
 
 
+def begin_run(store: Store, command: tuple[str, ...]) -> RunInfo:
+    """A new run in the store, begun now."""
+    now = datetime.datetime.now(datetime.UTC)
+    return store.begin(
+        now.date().isoformat(),
+        lambda name: RunInfo(
+            id=name,
+            started=now.isoformat(timespec="seconds"),
+            command=command,
+            seed=None,
+            version=__version__,
+        ),
+    )
+
+
 def collect(wanted: Wanted) -> Collector:
     """Run every scenario on every plan's target, one after the other; keep and return findings.
 
@@ -63,17 +78,9 @@ def collect(wanted: Wanted) -> Collector:
     """
     environment(wanted.env_items)
     settings_profile = profile(wanted.profile_name) if wanted.profile_name is not None else None
-    now = datetime.datetime.now(datetime.UTC)
     collector = Collector()
     with Store(default_root()) as store:
-        run = RunInfo(
-            id=store.new_run_id(now.date().isoformat()),
-            started=now.isoformat(timespec="seconds"),
-            command=wanted.command,
-            seed=None,
-            version=__version__,
-        )
-        store.add_run(run)
+        run = begin_run(store, wanted.command)
         settings = Settings(
             run_id=run.id,
             profile=settings_profile,

@@ -24,6 +24,7 @@ _COMMANDS = {
     "render": "the C selftest of a scenario",
     "replay": "run one stored finding again",
     "run": "generate or load, predict, render, build, run, compare, report",
+    "shrink": "the smallest scenario with the same finding, or that tells two kernels apart",
     "targets": "places where selftests run: list, probe, up, down",
 }
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
+from msgspec import Struct
 
 from reference_model.language import to_builtins
 from reference_model.scenario import SCENARIO_TYPES, Scenario
@@ -28,6 +29,14 @@ class _Drop:
 
 
 DROP = _Drop()
+
+
+class Instead(Struct, frozen=True):
+    """In place of one element of a list: these."""
+
+    elements: tuple[Any, ...]
+
+
 #: Places and what is to stand there.
 Edit: TypeAlias = tuple[tuple[Path, Any], ...]
 
@@ -50,10 +59,18 @@ def to_tree(scenario: Scenario) -> Tree:
 def to_scenario(tree: Tree) -> Scenario | None:
     """The scenario that a tree says, or None where it says none."""
     try:
-        scenario: Scenario = msgspec.convert(tree, type=SCENARIO_TYPES[tree["suite"]])
+        plain = tree | {"steps": [_tagged(step) for step in tree["steps"]]}
+        scenario: Scenario = msgspec.convert(plain, type=SCENARIO_TYPES[tree["suite"]])
     except (msgspec.ValidationError, KeyError, TypeError):
         return None
     return scenario if check(scenario) is None else None
+
+
+def _tagged(step: Any) -> Any:
+    """A block of parallel lists is told by its key; its type is told by its op."""
+    if isinstance(step, dict) and "parallel" in step:
+        return {"op": "parallel"} | step
+    return step
 
 
 def apply(tree: Tree, edits: Mapping[Path, Any]) -> Tree:
@@ -68,13 +85,19 @@ def _apply(node: Tree, edits: Mapping[Path, Any], at: Path) -> Tree:
         pairs = ((key, _apply(value, edits, (*at, key))) for key, value in node.items())
         return {key: value for key, value in pairs if value is not DROP}
     if isinstance(node, list):
-        items = (_apply(value, edits, (*at, index)) for index, value in enumerate(node))
-        return [value for value in items if value is not DROP]
+        out: list[Any] = []
+        for index, value in enumerate(node):
+            made = _apply(value, edits, (*at, index))
+            if isinstance(made, Instead):
+                out += made.elements
+            elif made is not DROP:
+                out.append(made)
+        return out
     return node
 
 
 def cost(tree: Tree) -> tuple[int, ...]:
-    """How much there is to read: steps, then keys and elements, then what the values are.
+    """How much there is to read: operations, then keys and elements, then what the values are.
 
     A tuple of numbers that are not negative: what only ever gets cheaper comes to an end.
     """
@@ -98,8 +121,10 @@ def cost(tree: Tree) -> tuple[int, ...]:
 
 def _uneven(step: dict[str, Any]) -> int:
     """A range that is not made of pages makes a reader wonder."""
-    odd = sum(step.get(key, 0) % _PAGE != 0 for key in ("ipa", "size", "pa") if "ipa" in step)
-    return _UNEVEN * (odd + ("ipa" in step and step.get("size") == 0))
+    if "ipa" not in step:
+        return 0
+    odd = sum(bool(step.get(key, 0) % _PAGE) for key in ("ipa", "size", "pa"))
+    return _UNEVEN * (odd + (step.get("size") == 0))
 
 
 def _number_cost(value: int) -> int:
@@ -148,6 +173,14 @@ def elements(tree: Tree) -> Iterator[Edit]:
             yield ((path, DROP),)
 
 
+def unrolled(tree: Tree) -> Iterator[Edit]:
+    """A parallel block replaced by one of its lists, one step after the other."""
+    for index, step in enumerate(tree["steps"]):
+        branches = step.get("parallel", ()) if isinstance(step, dict) else ()
+        for branch in branches:
+            yield ((("steps", index), Instead(tuple(branch))),)
+
+
 def keys(tree: Tree) -> Iterator[Edit]:
     """One key dropped, so that its default stands."""
     for path, _value in _walk(tree, ()):
@@ -178,7 +211,22 @@ def together(tree: Tree) -> Iterator[Edit]:
             for lower in (0, 1):
                 if lower < value:
                     yield tuple((path, lower) for path, old in places if old == value)
+    yield from _alike(tree)
     yield from _fewer_vcpus(tree, leaves)
+
+
+def _alike(tree: Tree) -> Iterator[Edit]:
+    """A value that stands under one key in several places dropped, or made simpler, in all."""
+    places: dict[tuple[str, str], list[tuple[Path, Any]]] = {}
+    for path, value in _walk(tree, ()):
+        if path and isinstance(path[-1], str) and isinstance(value, (int, str)):
+            places.setdefault((path[-1], str(value)), []).append((path, value))
+    for (key, _), found in places.items():
+        if len(found) < 2 or key in _FIXED:
+            continue
+        yield tuple((path, DROP) for path, _ in found)
+        for simpler in dict.fromkeys(_simpler(key, found[0][1])):
+            yield tuple((path, simpler) for path, _ in found)
 
 
 def _fewer_vcpus(tree: Tree, leaves: list[tuple[Path, int]]) -> Iterator[Edit]:
@@ -193,15 +241,19 @@ def values(tree: Tree) -> Iterator[Edit]:
     for path, value in _walk(tree, ()):
         if not path or path[-1] in _FIXED or _under_fixed(path):
             continue
-        simpler: list[Any] = []
-        if type(value) is int:
-            simpler = _simpler_numbers(str(path[-1]), value)
-        elif isinstance(value, str):
-            simpler = [value[:at] + value[at + 1 :] for at in range(len(value))]
-            simpler += [value.partition("-")[0]] if "-" in value else []
-            simpler += ["r"] if path[-1] == "prot" else []
-        for one in dict.fromkeys(simpler):
+        for one in dict.fromkeys(_simpler(str(path[-1]), value)):
             yield ((path, one),)
+
+
+def _simpler(key: str, value: Any) -> list[Any]:
+    """Values to try in the place of a number or a word."""
+    if type(value) is int:
+        return _simpler_numbers(key, value)
+    if not isinstance(value, str):
+        return []
+    words = [value[:at] + value[at + 1 :] for at in range(len(value))]
+    words += [value.partition("-")[0]] if "-" in value else []
+    return [*words, "r"] if key == "prot" else words
 
 
 def _simpler_numbers(key: str, value: int) -> list[int]:
@@ -221,4 +273,4 @@ def _simpler_numbers(key: str, value: int) -> list[int]:
 
 
 #: In the order in which they are tried; the dearest to answer come when little is left.
-PASSES: tuple[Pass, ...] = (chunks, elements, keys, together, values)
+PASSES: tuple[Pass, ...] = (chunks, elements, unrolled, keys, together, values)
