@@ -192,7 +192,8 @@ class ScenarioRun(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``steps`` are the observations read so far (all of them where ``status`` is DONE); ``detail``
     is the reason of a SKIP, CRASH, HANG or INFRA; ``log`` the kernel log lines that belong to it;
     ``step`` the step at which it ended early, where that is known. ``micros``: time inside the
-    selftest.
+    selftest; ``module_micros``: of that, in the white-box module; ``api_micros``: of that, in the
+    kernel's own functions.
     """
 
     id: str
@@ -202,6 +203,8 @@ class ScenarioRun(Struct, frozen=True, kw_only=True, omit_defaults=True):
     log: tuple[str, ...] = ()
     step: int | None = None
     micros: int = 0
+    module_micros: int = 0
+    api_micros: int = 0
 
 
 class StepDifference(Struct, frozen=True, kw_only=True):

@@ -79,12 +79,15 @@ static const char *load(void)
 	return error && error != EEXIST ? load_failure(error) : NULL;
 }
 
-/* Without VHE a kernel may have KVM at EL2 only while there is a VM. */
+/*
+ * Without VHE a kernel may have KVM at EL2 only while there is a VM, and TLB
+ * invalidation that the module does not take over goes there.
+ */
 static const char *keep_vm(void)
 {
 	int kvm;
 
-	if (info.host & HX_HOST_VHE)
+	if (info.host & HX_HOST_VHE || info.channels & HX_CHANNEL_TLBI)
 		return NULL;
 	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (kvm < 0)

@@ -2,9 +2,11 @@
 /*
  * The module's structures as JSON.
  *
- * Runs are written in full where they are few. Else only what is not as in the
- * step before, as [head, tail, runs]: the first head and the last tail runs of
- * that step stay, and these runs are in between.
+ * After a table's first step, what is as in the step before is left out, and
+ * "same" says so: a channel, or one of its counts. Runs are written in full where
+ * that is as short as what is not as in the step before, which is [head, tail,
+ * runs]: the first head and the last tail runs of that step stay, and these runs
+ * are in between.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +14,6 @@
 #include "pgtable_record.h"
 #include "record.h"
 
-/* From this many runs on, the difference is written. */
-#define MANY_RUNS	8
 #define LONGEST_NUMBER	20
 #define LONGEST_RUN	160	/* bytes of JSON of one run */
 
@@ -27,6 +27,17 @@ struct list {
 
 static struct list leaves = { .size = sizeof(struct hx_leaf_run) };
 static struct list annotations = { .size = sizeof(struct hx_annotation_run) };
+
+/* The step before; NULL at a table's first. */
+static struct hx_step last;
+static const struct hx_step *before;
+
+void pgtable_record_restart(void)
+{
+	before = NULL;
+	leaves.nr = 0;
+	annotations.nr = 0;
+}
 
 /* The line being made, apart from the records: numbers without printf(). */
 static char *line;
@@ -158,6 +169,11 @@ static void put_items(const char *items, u32 count, size_t size, void (*put)(con
 	}
 }
 
+static bool is_same(const struct list *list, const struct hx_delta *delta)
+{
+	return before && !delta->nr_runs && delta->keep_head + delta->keep_tail == list->nr;
+}
+
 /* Makes the list that of this step. */
 static void apply(struct list *list, const struct hx_delta *delta, const char *items)
 {
@@ -182,7 +198,7 @@ static void apply(struct list *list, const struct hx_delta *delta, const char *i
 static void put_list(const struct list *list, const struct hx_delta *delta, const char *key,
 		     const char *delta_key, void (*put)(const void *))
 {
-	if (list->nr <= MANY_RUNS) {
+	if (delta->nr_runs == list->nr) {
 		put_key(key, "[");
 		put_items(list->items, list->nr, list->size, put);
 		put_text("]");
@@ -234,26 +250,52 @@ static void put_refcounts(const struct hx_bad_table *bad, u32 count,
 	put_text("]");
 }
 
-static void put_counts(const struct hx_step *step, u64 channels)
+static void put_count(const char *open, u32 count)
 {
-	if (channels & HX_CHANNEL_CMO) {
-		put_key("cmo", "{\"dcache\":");
-		put_number(step->dcache);
-		put_text(",\"icache\":");
-		put_number(step->icache);
-		put_text("}");
+	put_text(open);
+	put_number(count);
+}
+
+/* An object of counts: those that are not as in the step before. */
+static void put_counts(const char *key, const u32 *counts, const u32 *old,
+		       const char * const *names, u32 nr)
+{
+	bool any = false;
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		if (old && counts[i] == old[i])
+			continue;
+		if (any)
+			put_text(",");
+		else
+			put_key(key, "{");
+		any = true;
+		put_text(names[i]);
+		put_number(counts[i]);
 	}
-	if (channels & HX_CHANNEL_TLBI) {
-		put_key("tlbi", "{\"ipa\":");
-		put_number(step->tlbi[HX_TLBI_IPA]);
-		put_text(",\"ipa_nsh\":");
-		put_number(step->tlbi[HX_TLBI_IPA_NSH]);
-		put_text(",\"vmid\":");
-		put_number(step->tlbi[HX_TLBI_VMID]);
-		put_text(",\"range\":");
-		put_number(step->tlbi[HX_TLBI_RANGE]);
-		put_text("}");
-	}
+	put_text(any ? "}" : "");
+}
+
+static void put_cmo(const struct hx_step *step)
+{
+	static const char * const names[] = { "\"dcache\":", "\"icache\":" };
+	u32 counts[] = { step->dcache, step->icache };
+	u32 old[] = { last.dcache, last.icache };
+
+	put_counts("cmo", counts, before ? old : NULL, names, ARRAY_SIZE(names));
+}
+
+static void put_tlbi(const struct hx_step *step)
+{
+	static const char * const names[HX_NR_TLBI] = {
+		[HX_TLBI_IPA] = "\"ipa\":",
+		[HX_TLBI_IPA_NSH] = "\"ipa_nsh\":",
+		[HX_TLBI_VMID] = "\"vmid\":",
+		[HX_TLBI_RANGE] = "\"range\":",
+	};
+
+	put_counts("tlbi", step->tlbi, before ? last.tlbi : NULL, names, HX_NR_TLBI);
 }
 
 void pgtable_record(const struct hx_step *step, u64 channels, const struct hx_bad_table *extra)
@@ -261,22 +303,37 @@ void pgtable_record(const struct hx_step *step, u64 channels, const struct hx_ba
 	const char *leaf_items = (const char *)(step + 1);
 	const char *note_items = leaf_items + step->leaves.nr_runs * leaves.size;
 	const char *bad = note_items + step->annotations.nr_runs * annotations.size;
+	bool same_leaves = is_same(&leaves, &step->leaves);
+	bool same_notes = is_same(&annotations, &step->annotations);
 
-	apply(&leaves, &step->leaves, leaf_items);
-	apply(&annotations, &step->annotations, note_items);
 	used = 0;
-	put_key("ret", "");
-	put_signed(step->ret);
-	put_list(&leaves, &step->leaves, "leaves", "leaves_delta", put_leaf);
-	put_list(&annotations, &step->annotations, "annotations", "annotations_delta",
-		 put_annotation);
-	put_key("tables", "");
-	put_number(step->tables);
-	put_key("alloc", "");
-	put_number(step->alloc);
-	put_refcounts((const struct hx_bad_table *)bad, step->nr_bad, extra);
-	put_counts(step, channels);
+	need(1);
+	line[0] = 0;
+	put_text(before ? ",\"same\":true" : "");
+	if (!before || before->ret != step->ret) {
+		put_key("ret", "");
+		put_signed(step->ret);
+	}
+	apply(&leaves, &step->leaves, leaf_items);
+	if (!same_leaves)
+		put_list(&leaves, &step->leaves, "leaves", "leaves_delta", put_leaf);
+	apply(&annotations, &step->annotations, note_items);
+	if (!same_notes)
+		put_list(&annotations, &step->annotations, "annotations", "annotations_delta",
+			 put_annotation);
+	if (!before || before->tables != step->tables)
+		put_count(",\"tables\":", step->tables);
+	if (!before || before->alloc != step->alloc)
+		put_count(",\"alloc\":", step->alloc);
+	if (!before || before->nr_bad || step->nr_bad || extra)
+		put_refcounts((const struct hx_bad_table *)bad, step->nr_bad, extra);
+	if (channels & HX_CHANNEL_CMO)
+		put_cmo(step);
+	if (channels & HX_CHANNEL_TLBI)
+		put_tlbi(step);
 	step_begin();
 	record_text("%s", line);
 	step_end();
+	last = *step;
+	before = &last;
 }

@@ -6,9 +6,12 @@
 #include "module/hx_pgtable.h"
 #include "types.h"
 
+/* A new table's steps follow. */
+void pgtable_record_restart(void);
+
 /*
  * Writes one step's structures as a record of these channels; steps come in their
- * order, those of one table in one process. extra, if it is not NULL, is one more
+ * order. extra, if it is not NULL, is one more
  * bad table.
  */
 void pgtable_record(const struct hx_step *step, u64 channels, const struct hx_bad_table *extra);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "record.h"
@@ -13,11 +14,16 @@
 #define SHARED_SIZE	(512UL << 20)
 /* What a large scenario used is given back down to this. */
 #define SHARED_KEEP	(1UL << 20)
+/* Text is written out after so many seconds, or when it is so much. */
+#define DUE_SECONDS	0.03
+#define DUE_BYTES	(64UL << 10)
 
 struct shared *shared;
 
 static size_t used;		/* committed bytes and the line being built */
 static bool sync_lines;
+static double last_flush;
+static jmp_buf *end_to;
 
 int record_init(void)
 {
@@ -40,12 +46,43 @@ bool record_is_sync(void)
 	return sync_lines;
 }
 
-void record_reset(void)
+static double now(void)
 {
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+/* Nothing of the text is needed any more once it is written. */
+static void drop_written(void)
+{
+	if (shared->written < shared->committed)
+		return;
 	if (shared->committed > SHARED_KEEP)
 		madvise((char *)shared + SHARED_KEEP, SHARED_SIZE - SHARED_KEEP, MADV_REMOVE);
-	memset(shared, 0, sizeof(*shared));
+	shared->committed = 0;
+	shared->written = 0;
 	used = 0;
+}
+
+void record_begin(u32 index)
+{
+	drop_written();
+	shared->index = index;
+	shared->steps = 0;
+	shared->status = STATUS_NONE;
+	shared->full = false;
+	shared->module_ns = 0;
+	shared->api_ns = 0;
+	shared->detail[0] = 0;
+	shared->beats++;
+	shared->start = now();
+}
+
+void record_set_end(jmp_buf *to)
+{
+	end_to = to;
 }
 
 void record_adopt(void)
@@ -113,9 +150,20 @@ bool record_flush(void)
 	return true;
 }
 
+bool record_flush_due(void)
+{
+	double time = now();
+
+	if (time - last_flush < DUE_SECONDS && shared->committed - shared->written < DUE_BYTES)
+		return true;
+	last_flush = time;
+	return record_flush();
+}
+
 void step_begin(void)
 {
 	record_text("# step {\"n\":%u", shared->steps);
+	__atomic_store_n(&shared->beats, shared->beats + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&shared->steps, shared->steps + 1, __ATOMIC_RELEASE);
 }
 
@@ -161,6 +209,8 @@ static void set_detail(const char *fmt, va_list args)
 static void __noreturn end(enum status status)
 {
 	shared->status = status;
+	if (end_to)
+		longjmp(*end_to, 1);
 	_exit(0);
 }
 

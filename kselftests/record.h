@@ -8,6 +8,8 @@
 #ifndef HX_RECORD_H
 #define HX_RECORD_H
 
+#include <setjmp.h>
+
 #include "types.h"
 
 enum status {
@@ -17,12 +19,20 @@ enum status {
 	STATUS_INFRA,
 };
 
-/* Memory shared between the runner and the child of the running scenario. */
+/* Memory shared between the runner and the child that runs scenarios. */
 struct shared {
-	enum status status;
+	/* the scenario that runs */
+	u32 index;
 	u32 steps;		/* steps begun */
+	double start;		/* CLOCK_MONOTONIC, seconds */
+	enum status status;
 	bool full;		/* a line did not fit into the text */
+	u64 module_ns;		/* spent in the white-box module, */
+	u64 api_ns;		/* and there in the kernel's own functions */
 	char detail[512];
+	/* all of them */
+	u32 beats;		/* scenarios and steps begun */
+	u32 number;		/* scenarios closed */
 	size_t committed;	/* bytes of text that are whole lines */
 	size_t written;		/* bytes of these that were written out */
 	char text[];
@@ -33,11 +43,17 @@ extern struct shared *shared;
 /* Allocates the shared memory; 0 or -errno. */
 int record_init(void);
 
-/* Forgets everything, for the next scenario. */
-void record_reset(void);
+/* The next scenario begins: forgets the last one, and text that was written out. */
+void record_begin(u32 index);
 
 /* In the runner, after the child ended: drops the line that it left half-written. */
 void record_adopt(void);
+
+/*
+ * Where scenario_done() and its like lead in a child that runs one scenario after
+ * another; NULL: they end the child.
+ */
+void record_set_end(jmp_buf *to);
 
 /* Writes every line out at once instead of once per scenario. */
 void record_set_sync(bool on);
@@ -57,6 +73,9 @@ void record_commit(void);
  * false where nobody reads. The runner may do so while the child adds lines.
  */
 bool record_flush(void);
+
+/* The same, but only where the last time is long enough ago. */
+bool record_flush_due(void);
 
 /* A step's line: begin, its channels, end. */
 void step_begin(void);

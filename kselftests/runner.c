@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One child process per scenario, each with a limit on how long a step may take.
+ * Scenarios run in child processes, with a limit on how long a step may take.
  *
  * Output (stdout): KTAP; every line that is not KTAP begins with "# ". The
  * lines of a scenario are written in one go, together with the announcement of
- * the next one, so that it is known which scenario a dying kernel was running.
+ * the next one, so that it is known which scenario a dying kernel was running;
+ * where scenarios are short and share a child, those of a few are written at once.
  * A scenario that runs for long has its lines written from time to time.
  */
 #include <errno.h>
 #include <getopt.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,12 +30,18 @@
 #define KILL_TIMEOUT		5	/* seconds until a killed child must be gone */
 
 struct options {
-	double timeout;
 	bool sync;
 	bool trace;
 	bool list;
-	bool *chosen;
 };
+
+/* What is to run. */
+static struct {
+	const struct scenario *scenarios;
+	u32 count;
+	bool *chosen;
+	double timeout;
+} plan = { .timeout = DEFAULT_TIMEOUT };
 
 enum outcome { OUTCOME_EXITED, OUTCOME_HANG, OUTCOME_STUCK };
 
@@ -117,17 +125,123 @@ static void default_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* --- one scenario ---------------------------------------------------------- */
+/* --- how a scenario ended ---------------------------------------------------- */
 
-static void __noreturn run_child(const struct scenario *scenario, pid_t parent)
+static void print_end(const char *status, const char *detail, bool with_step, long us)
 {
+	record_text("# end {\"status\":\"%s\"", status);
+	if (detail && *detail) {
+		record_text(",\"detail\":");
+		record_json_string(detail);
+	}
+	if (with_step && shared->steps)
+		record_text(",\"step\":%u", shared->steps - 1);
+	if (shared->module_ns)
+		record_text(",\"module_us\":%llu,\"api_us\":%llu",
+			    (unsigned long long)shared->module_ns / 1000,
+			    (unsigned long long)shared->api_ns / 1000);
+	record_text(",\"us\":%ld}", us);
+	record_commit();
+}
+
+static void print_result(const char *result, unsigned int number, const char *id,
+			 const char *skip)
+{
+	record_text("%s %u %s", result, number, id);
+	if (skip)
+		record_text(" # SKIP %s", skip);
+	record_commit();
+}
+
+/* Judges how the scenario ended and writes the lines that close it. */
+static void close_scenario(enum outcome outcome, int wstatus)
+{
+	const char *id = plan.scenarios[shared->index].id;
+	long us = (long)((now() - shared->start) * 1e6);
+	unsigned int number = ++shared->number;
+	char detail[sizeof(shared->detail)];
+
+	if (outcome != OUTCOME_EXITED) {
+		snprintf(detail, sizeof(detail), "no step within %g s%s", plan.timeout,
+			 outcome == OUTCOME_STUCK ? ", and SIGKILL does not end it" : "");
+		print_end("hang", detail, true, us);
+	} else if (shared->status == STATUS_DONE) {
+		print_end("done", NULL, false, us);
+		print_result("ok", number, id, NULL);
+		return;
+	} else if (shared->status == STATUS_SKIP) {
+		print_end("skip", shared->detail, true, us);
+		print_result("ok", number, id, shared->detail);
+		return;
+	} else if (shared->status == STATUS_INFRA) {
+		print_end("infra", shared->detail, true, us);
+	} else if (WIFSIGNALED(wstatus)) {
+		snprintf(detail, sizeof(detail), "killed by signal %d (%s)", WTERMSIG(wstatus),
+			 strsignal(WTERMSIG(wstatus)));
+		print_end("crash", detail, true, us);
+	} else {
+		snprintf(detail, sizeof(detail), "exit status %d without a word",
+			 WEXITSTATUS(wstatus));
+		print_end("infra", detail, true, us);
+	}
+	print_result("not ok", number, id, NULL);
+}
+
+/* --- in the child ---------------------------------------------------------- */
+
+static u32 next_chosen(u32 i)
+{
+	while (i < plan.count && !plan.chosen[i])
+		i++;
+	return i;
+}
+
+/* Announces a scenario, so that it is known what a dying kernel was running. */
+static bool begin(u32 index)
+{
+	bool heard;
+
+	record_text("# start %u %s", index, plan.scenarios[index].id);
+	record_commit();
+	heard = suite->share_child ? record_flush_due() : record_flush();
+	record_begin(index);
+	return heard;
+}
+
+static void run_scenario(u32 index)
+{
+	jmp_buf end;
+
+	if (suite->share_child) {
+		record_set_end(&end);
+		if (setjmp(end))
+			return;
+	}
+	plan.scenarios[index].run();
+	scenario_done();
+}
+
+/* The last scenario of a child is closed by the runner, once the child is gone. */
+static void __noreturn run_child(pid_t parent)
+{
+	u32 next = shared->index;
+
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(0);
 	default_signals();
-	scenario->run();
-	scenario_done();
+	for (;;) {
+		run_scenario(next);
+		next = next_chosen(next + 1);
+		if (next == plan.count)
+			_exit(0);
+		close_scenario(OUTCOME_EXITED, 0);
+		if (!begin(next))
+			_exit(0);
+	}
 }
+
+/* --- and outside of it ----------------------------------------------------- */
 
 /* Whether the child ended before the deadline; waits for that no longer. */
 static bool wait_until(pid_t pid, double deadline, int *wstatus)
@@ -152,24 +266,26 @@ static bool wait_until(pid_t pid, double deadline, int *wstatus)
 static bool wait_for_steps(pid_t pid, double limit, int *wstatus)
 {
 	double deadline = now() + limit;
-	u32 steps = 0, seen;
+	u32 beats = shared->beats, seen;
 
 	while (now() < deadline) {
 		double tick = now() + FLUSH_INTERVAL;
 
 		if (wait_until(pid, tick < deadline ? tick : deadline, wstatus))
 			return true;
-		if (!record_is_sync())
+		/* A child that runs many writes by itself. */
+		if (!record_is_sync() && !suite->share_child)
 			record_flush();
-		seen = __atomic_load_n(&shared->steps, __ATOMIC_ACQUIRE);
-		if (seen != steps)
+		seen = __atomic_load_n(&shared->beats, __ATOMIC_ACQUIRE);
+		if (seen != beats)
 			deadline = now() + limit;
-		steps = seen;
+		beats = seen;
 	}
 	return false;
 }
 
-static enum outcome run_bounded(const struct scenario *scenario, double limit, int *wstatus)
+/* Runs the scenario that was begun, and those after it that the child takes on. */
+static enum outcome run_bounded(int *wstatus)
 {
 	enum outcome outcome = OUTCOME_EXITED;
 	pid_t parent = getpid();
@@ -180,7 +296,7 @@ static enum outcome run_bounded(const struct scenario *scenario, double limit, i
 	sigprocmask(SIG_BLOCK, &ending, NULL);
 	pid = fork();
 	if (pid == 0)
-		run_child(scenario, parent);
+		run_child(parent);
 	child = pid > 0 ? pid : 0;
 	sigprocmask(SIG_UNBLOCK, &ending, NULL);
 
@@ -189,67 +305,13 @@ static enum outcome run_bounded(const struct scenario *scenario, double limit, i
 		snprintf(shared->detail, sizeof(shared->detail), "fork: %s", strerror(errno));
 		return OUTCOME_EXITED;
 	}
-	if (!wait_for_steps(pid, limit, wstatus)) {
+	if (!wait_for_steps(pid, plan.timeout, wstatus)) {
 		kill(pid, SIGKILL);
 		outcome = wait_until(pid, now() + KILL_TIMEOUT, wstatus) ? OUTCOME_HANG :
 									  OUTCOME_STUCK;
 	}
 	child = 0;
 	return outcome;
-}
-
-static void print_end(const char *status, const char *detail, bool with_step, long us)
-{
-	record_text("# end {\"status\":\"%s\"", status);
-	if (detail && *detail) {
-		record_text(",\"detail\":");
-		record_json_string(detail);
-	}
-	if (with_step && shared->steps)
-		record_text(",\"step\":%u", shared->steps - 1);
-	record_text(",\"us\":%ld}", us);
-	record_commit();
-}
-
-static void print_result(const char *result, unsigned int number, const char *id,
-			 const char *skip)
-{
-	record_text("%s %u %s", result, number, id);
-	if (skip)
-		record_text(" # SKIP %s", skip);
-	record_commit();
-}
-
-/* Judges how the child ended and writes the lines that close the scenario. */
-static void close_scenario(const struct scenario *scenario, unsigned int number,
-			   enum outcome outcome, int wstatus, double limit, long us)
-{
-	char detail[sizeof(shared->detail)];
-
-	if (outcome != OUTCOME_EXITED) {
-		snprintf(detail, sizeof(detail), "no step within %g s%s", limit,
-			 outcome == OUTCOME_STUCK ? ", and SIGKILL does not end it" : "");
-		print_end("hang", detail, true, us);
-	} else if (shared->status == STATUS_DONE) {
-		print_end("done", NULL, false, us);
-		print_result("ok", number, scenario->id, NULL);
-		return;
-	} else if (shared->status == STATUS_SKIP) {
-		print_end("skip", shared->detail, true, us);
-		print_result("ok", number, scenario->id, shared->detail);
-		return;
-	} else if (shared->status == STATUS_INFRA) {
-		print_end("infra", shared->detail, true, us);
-	} else if (WIFSIGNALED(wstatus)) {
-		snprintf(detail, sizeof(detail), "killed by signal %d (%s)", WTERMSIG(wstatus),
-			 strsignal(WTERMSIG(wstatus)));
-		print_end("crash", detail, true, us);
-	} else {
-		snprintf(detail, sizeof(detail), "exit status %d without a word",
-			 WEXITSTATUS(wstatus));
-		print_end("infra", detail, true, us);
-	}
-	print_result("not ok", number, scenario->id, NULL);
 }
 
 /* --- all of them ----------------------------------------------------------- */
@@ -279,29 +341,20 @@ static void print_hello(bool trace)
 	record_commit();
 }
 
-static bool run_all(const struct options *options, const struct scenario *scenarios,
-		    unsigned int count)
+static bool run_all(void)
 {
-	unsigned int i, number = 0;
+	u32 next = next_chosen(0);
 
-	for (i = 0; i < count; i++) {
+	while (next < plan.count) {
 		enum outcome outcome;
 		int wstatus = 0;
-		double start;
 
-		if (!options->chosen[i])
-			continue;
-		record_text("# start %u %s", i, scenarios[i].id);
-		record_commit();
-		if (!record_flush())
+		if (!begin(next))
 			return false;
-		record_reset();
-
-		start = now();
-		outcome = run_bounded(&scenarios[i], options->timeout, &wstatus);
+		outcome = run_bounded(&wstatus);
 		record_adopt();
-		close_scenario(&scenarios[i], ++number, outcome, wstatus, options->timeout,
-			       (long)((now() - start) * 1e6));
+		close_scenario(outcome, wstatus);
+		next = next_chosen(shared->index + 1);
 	}
 	return record_flush();
 }
@@ -318,27 +371,27 @@ static void __noreturn usage(const char *name, const char *problem)
 	exit(2);
 }
 
-static unsigned long parse_index(const char *name, char **text, unsigned int count)
+static unsigned long parse_index(const char *name, char **text)
 {
 	char *end;
 	unsigned long index;
 
 	errno = 0;
 	index = strtoul(*text, &end, 10);
-	if (errno || end == *text || (*end && *end != ',') || index >= count)
+	if (errno || end == *text || (*end && *end != ',') || index >= plan.count)
 		usage(name, "no scenario of that number");
 	*text = *end ? end + 1 : end;
 	return index;
 }
 
-static void choose_only(const char *name, struct options *options, char *list, unsigned int count)
+static void choose_only(const char *name, char *list)
 {
-	memset(options->chosen, 0, count * sizeof(*options->chosen));
+	memset(plan.chosen, 0, plan.count * sizeof(*plan.chosen));
 	while (*list)
-		options->chosen[parse_index(name, &list, count)] = true;
+		plan.chosen[parse_index(name, &list)] = true;
 }
 
-static void parse(int argc, char **argv, struct options *options, unsigned int count)
+static void parse(int argc, char **argv, struct options *options)
 {
 	static const struct option known[] = {
 		{ "only", required_argument, NULL, 'o' },
@@ -356,14 +409,14 @@ static void parse(int argc, char **argv, struct options *options, unsigned int c
 	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		switch (c) {
 		case 'o':
-			choose_only(argv[0], options, optarg, count);
+			choose_only(argv[0], optarg);
 			break;
 		case 's':
-			start = parse_index(argv[0], &optarg, count);
+			start = parse_index(argv[0], &optarg);
 			break;
 		case 't':
-			options->timeout = strtod(optarg, &end);
-			if (*end || !(options->timeout > 0 && options->timeout < 1e6))
+			plan.timeout = strtod(optarg, &end);
+			if (*end || !(plan.timeout > 0 && plan.timeout < 1e6))
 				usage(argv[0], "--timeout is a number of seconds above 0");
 			break;
 		case 'y':
@@ -382,25 +435,27 @@ static void parse(int argc, char **argv, struct options *options, unsigned int c
 	if (optind != argc)
 		usage(argv[0], "bad arguments");
 	if (start)
-		memset(options->chosen, 0, start * sizeof(*options->chosen));
+		memset(plan.chosen, 0, start * sizeof(*plan.chosen));
 }
 
 int selftest_main(int argc, char **argv, const struct suite *the_suite,
 		  const struct scenario *scenarios, unsigned int count)
 {
-	struct options options = { .timeout = DEFAULT_TIMEOUT, .trace = true };
+	struct options options = { .trace = true };
 	unsigned int i, number = 0;
 	bool heard;
 	int ret;
 
-	options.chosen = malloc(count * sizeof(*options.chosen) + 1);
+	plan.scenarios = scenarios;
+	plan.count = count;
+	plan.chosen = malloc(count * sizeof(*plan.chosen) + 1);
 	ret = record_init();
-	if (!options.chosen || ret) {
+	if (!plan.chosen || ret) {
 		fprintf(stderr, "%s: no memory\n", argv[0]);
 		return 1;
 	}
-	memset(options.chosen, true, count * sizeof(*options.chosen));
-	parse(argc, argv, &options, count);
+	memset(plan.chosen, true, count * sizeof(*plan.chosen));
+	parse(argc, argv, &options);
 	if (options.list) {
 		for (i = 0; i < count; i++)
 			printf("%u %s\n", i, scenarios[i].id);
@@ -411,11 +466,11 @@ int selftest_main(int argc, char **argv, const struct suite *the_suite,
 	record_set_sync(options.sync);
 	catch_signals();
 	for (i = 0; i < count; i++)
-		number += options.chosen[i];
+		number += plan.chosen[i];
 	record_text("KTAP version 1\n1..%u", number);
 	record_commit();
 	print_hello(options.trace);
-	heard = run_all(&options, scenarios, count);
+	heard = run_all();
 	if (suite->stop)
 		suite->stop();
 	return heard ? 0 : 1;

@@ -20,9 +20,14 @@ typedef void (*missing_fn)(const char *channel, const char *reason);
  * What all scenarios of a family share. start() may be NULL, is called once
  * before the first scenario and returns whether kernel events can be traced;
  * stop() undoes it. stop() runs in signal handlers: system calls only.
+ *
+ * With share_child, one child runs scenario after scenario for as long as it
+ * lives: for suites that leave nothing behind in their process, and run in one
+ * thread. Else each has a child of its own.
  */
 struct suite {
 	const char *name;
+	bool share_child;
 	bool (*start)(bool trace, missing_fn missing);
 	void (*stop)(void);
 };

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Lists of runs that a record gives as the difference to the step before.
 
-A table of many runs changes in few places, so its records would repeat themselves. A record may
+A table changes in few places, so its records would repeat themselves. A record may
 then hold ``leaves_delta`` in place of ``leaves`` (and ``annotations_delta`` likewise): ``[head,
 tail, runs]``, where the first ``head`` and the last ``tail`` runs of the step before still stand,
 and ``runs`` are in between.

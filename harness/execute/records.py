@@ -22,6 +22,9 @@ PROTOCOL = 1
 MAX_STRAY = 200
 MAX_QUOTE = 400
 
+#: Channels that are objects of counts.
+_COUNTS = frozenset({"cmo", "tlbi"})
+
 _START = re.compile(r"# start (\d+)(?: (.*))?")
 _KTAP = re.compile(r"(?:KTAP version|TAP version|1\.\.\d|(?:not )?ok \d)")
 
@@ -36,23 +39,38 @@ class Hello(Struct, frozen=True):
 
 
 class _Step(Observation, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A step record: an observation and its number; long lists as of :mod:`.delta`."""
+    """A step record: an observation and its number; long lists as of :mod:`.delta`.
+
+    ``same``: what is left out is as in the step before: a channel, or a count of one.
+    """
 
     n: int
+    same: bool = False
     leaves_delta: Delta[LeafRun] | UnsetType = UNSET
     annotations_delta: Delta[AnnotationRun] | UnsetType = UNSET
 
     def observation(self, before: Observation) -> Observation:
         """What was seen, in full; ValueError where it does not fit the step before."""
-        seen = {channel: getattr(self, channel) for channel in CHANNELS}
-        seen["leaves"] = expand(self.leaves, self.leaves_delta, before.leaves)
-        seen["annotations"] = expand(self.annotations, self.annotations_delta, before.annotations)
-        return Observation(**seen)
+        leaves = expand(self.leaves, self.leaves_delta, before.leaves)
+        annotations = expand(self.annotations, self.annotations_delta, before.annotations)
+        given = {name: value for name in CHANNELS if (value := getattr(self, name)) is not UNSET}
+        if leaves is not UNSET:
+            given["leaves"] = leaves
+        if annotations is not UNSET:
+            given["annotations"] = annotations
+        if not self.same:
+            return Observation(**given)
+        for name in _COUNTS & given.keys():
+            if (old := getattr(before, name)) is not UNSET:
+                given[name] = old | given[name]
+        return msgspec.structs.replace(before, **given)
 
 
 class _End(Struct, frozen=True):
     status: RunStatus
     us: int = 0
+    module_us: int = 0
+    api_us: int = 0
     detail: str = ""
     step: int | None = None
 
@@ -140,6 +158,9 @@ class Records:
         if record.n != len(running.steps):
             self._spoil(f"step record {record.n} where {len(running.steps)} was due: {line}")
             return
+        if record.same and not running.steps:
+            self._spoil(f"malformed step record (as the step before, and there is none): {line}")
+            return
         before = running.steps[-1] if running.steps else Observation()
         try:
             running.steps.append(record.observation(before))
@@ -170,6 +191,8 @@ class Records:
             log=tuple(running.stray),
             step=len(running.steps) if running.bad else end.step,
             micros=end.us,
+            module_micros=end.module_us,
+            api_micros=end.api_us,
         )
 
     def _spoil(self, why: str) -> None:

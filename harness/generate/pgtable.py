@@ -30,6 +30,8 @@ from reference_model.transitions import Watcher
 #: Transitions that one scenario aims at.
 _AIMS = 3
 _LENGTHS = range(16, 25)
+#: Rounds of all turns in which each of the dear aims has one.
+_DEAR_ROUNDS = 5
 #: Draws among which the one is taken whose kind has come up least in the scenario.
 _DRAWS = 2
 #: IPA sizes worth a table: the default, the least, roots of 1, 2, 8 and 16 pages, each root level.
@@ -61,7 +63,7 @@ def _turns(profile: SemanticsProfile, env: Environment) -> tuple[tuple[Aim, ...]
 
     At most one of a scenario's asks for something of the scenario as a whole.
     """
-    aims = list(universe(profile, env).values())
+    aims = [aim for aim in universe(profile, env).values() if not _is_dear(aim)]
     Random(f"turns:{profile.name}").shuffle(aims)  # noqa: S311 - repeatable, not secret
     choosy = [aim for aim in aims if _is_choosy(aim)]
     others = [aim for aim in aims if not _is_choosy(aim)]
@@ -74,16 +76,36 @@ def _turns(profile: SemanticsProfile, env: Environment) -> tuple[tuple[Aim, ...]
     return tuple(tuple(turn) for turn in turns)
 
 
+@lru_cache(maxsize=64)
+def _dear(profile: SemanticsProfile, env: Environment) -> tuple[Aim, ...]:
+    return tuple(aim for aim in universe(profile, env).values() if _is_dear(aim))
+
+
+def _is_dear(aim: Aim) -> bool:
+    """A GiB in pages: under TCG it takes a kernel as long as hundreds of scenarios."""
+    recipe = aim.recipe
+    large = any(level < 2 for level, _ in recipe.cells)
+    return recipe.op == "split" and recipe.cache == "enough" and large
+
+
 def _is_choosy(aim: Aim) -> bool:
     cache = scenario_cache(aim.recipe)
     return aim.exactly or aim.recipe.op == "destroy" or cache is not msgspec.UNSET
 
 
 def _aims(seed: int, index: int, profile: SemanticsProfile, env: Environment) -> tuple[Aim, ...]:
-    """What scenario ``index`` aims at; another seed begins elsewhere."""
+    """What scenario ``index`` aims at; another seed begins elsewhere.
+
+    What costs much has its turn once in some rounds of all the others.
+    """
     turns = _turns(profile, env)
     begin = Random(f"begin:{seed}").randrange(len(turns))  # noqa: S311 - repeatable, not secret
-    return turns[(begin + index) % len(turns)]
+    round_, turn = divmod(begin + index, len(turns))
+    if turn == 0:
+        dear = dict(enumerate(_dear(profile, env), start=1)).get(round_ % _DEAR_ROUNDS)
+        if dear is not None:
+            return (dear,)
+    return turns[turn]
 
 
 def _sizes_for(aims: Sequence[Aim], profile: SemanticsProfile, env: Environment) -> list[int]:

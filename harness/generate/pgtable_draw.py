@@ -21,6 +21,9 @@ from reference_model.transition_kitchen import PLENTY, tables_needed
 from reference_model.transitions import Watcher
 
 _Ranged: TypeAlias = sc.Unmap | sc.WrProtect | sc.Flush | sc.MkOld | sc.IsYoung
+#: Of the splits of large blocks, those with about as many pages as it takes to the end: a GiB in
+#: pages costs a kernel under TCG as much as hundreds of scenarios do.
+_WHOLE_SPLITS = 0.01
 _RANGES: tuple[type[_Ranged], ...] = (sc.Unmap, sc.WrProtect, sc.Flush, sc.MkOld, sc.IsYoung)
 
 
@@ -263,7 +266,9 @@ class Draw:
             block = self.random.choice(blocks)
             ipa, size = block[0], block[1] * block[7]
         pages = self.random.choice((0, 1, 1, 1, 2, 3, PLENTY))
-        if self._chance(0.03):
+        if size > 4 * self.block and not self._chance(_WHOLE_SPLITS):
+            pages = self.random.randrange(4)
+        elif size > 4 * self.block:
             pages = self.geometry.entries + self.random.choice((0, 1, 2))
         return sc.Split(ipa=ipa, size=size, memcache=pages)
 

@@ -6,7 +6,7 @@
  * as ever.
  *
  * - TLB invalidation is counted, and not done: no CPU ever uses the table. (With
- *   VHE only. Without, it is a hypercall in the middle of its caller.)
+ *   VHE. Without, it is a hypercall in the middle of its caller: see hvc.c.)
  * - 5.10: the allocator, so that it hands out as many pages as the program says
  *   and then fails; and the cache cleaning of pages that an unmap takes out of
  *   the table, whose addresses are made up.
@@ -113,17 +113,20 @@ int hx_divert_init(void)
 
 	if (error)
 		return error;
-	if (!(hx.info.host & HX_HOST_VHE))
-		return 0;
 	/* Half of the counts would be worse than none. */
-	if (!place(tlbi, ARRAY_SIZE(tlbi)))
+	if (hx.info.host & HX_HOST_VHE)
+		error = place(tlbi, ARRAY_SIZE(tlbi));
+	else
+		error = hx_hvc_init();
+	if (!error)
 		hx.info.channels |= HX_CHANNEL_TLBI;
 	return 0;
 }
 
 void hx_divert_exit(void)
 {
-	if (hx.info.channels & HX_CHANNEL_TLBI)
+	if (hx.info.host & HX_HOST_VHE && hx.info.channels & HX_CHANNEL_TLBI)
 		remove(tlbi, ARRAY_SIZE(tlbi));
+	hx_hvc_exit();
 	remove(needed, ARRAY_SIZE(needed));
 }

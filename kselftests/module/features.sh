@@ -13,6 +13,7 @@ flatten() {
 }
 
 pgtable=$(flatten kvm_pgtable.h)
+asm=$(flatten kvm_asm.h)
 host=$(flatten kvm_host.h)
 # The body of struct kvm_s2_mmu; its comments hold no "};".
 mmu=${host#*struct kvm_s2_mmu \{}
@@ -43,3 +44,5 @@ has HX_RELAX_HAS_FLAGS "$pgtable" \
 	'kvm_pgtable_stage2_relax_perms(struct kvm_pgtable *pgt, u64 addr, enum kvm_pgtable_prot prot, enum kvm_pgtable_walk_flags flags)'
 has HX_MMU_HAS_VTCR "$mmu" 'u64 vtcr;'
 has HX_MMU_HAS_ARCH "$mmu" 'struct kvm_arch *arch;'
+has HX_HAS_TLBI_NSH "$asm" '__KVM_HOST_SMCCC_FUNC___kvm_tlb_flush_vmid_ipa_nsh'
+has HX_HAS_TLBI_RANGE "$asm" '__KVM_HOST_SMCCC_FUNC___kvm_tlb_flush_vmid_range'

@@ -199,15 +199,15 @@ void hx_host_exit(void)
 }
 
 /*
- * Without VHE, TLB invalidation is a call to EL2, and kernels before 6.12 leave
- * EL2 to the boot stub while there is no VM. A call that KVM does not know tells
- * who answers.
+ * Without VHE, TLB invalidation that is not diverted is a call to EL2, and kernels
+ * before 6.12 leave EL2 to the boot stub while there is no VM. A call that KVM
+ * does not know tells who answers.
  */
 bool hx_el2_answers(void)
 {
 	struct arm_smccc_res res;
 
-	if (hx.info.host & HX_HOST_VHE)
+	if (hx.info.host & HX_HOST_VHE || hx.info.channels & HX_CHANNEL_TLBI)
 		return true;
 	arm_smccc_1_1_hvc(KVM_HOST_SMCCC_ID(0x7fff), &res);
 	return res.a0 != HVC_STUB_ERR;

@@ -101,6 +101,10 @@ int hx_table_create(u32 ipa_bits);
 int hx_divert_init(void);
 void hx_divert_exit(void);
 
+/* hvc.c: the same without VHE, in the middle of functions. */
+int hx_hvc_init(void);
+void hx_hvc_exit(void);
+
 /* ops.c: one operation, as the kernel's API takes it. */
 int hx_op_supported(const struct hx_op *op);
 s64 hx_op_run(const struct hx_op *op, struct kvm_mmu_memory_cache *cache);

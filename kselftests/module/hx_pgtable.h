@@ -219,7 +219,8 @@ struct hx_run {
  * EOPNOTSUPP  this kernel does not have what the program asks for
  * ENOSPC      the next record does not fit; result_size says what it takes
  * ENOMEM      the machine or max_tables does not suffice
- * ENXIO       KVM is not at EL2: without HX_HOST_VHE, the caller keeps a VM open
+ * ENXIO       KVM is not at EL2: with neither HX_HOST_VHE nor HX_CHANNEL_TLBI, the
+ *             caller keeps a VM open
  * EINTR       a fatal signal arrived
  */
 #define HX_IOCTL_RUN		_IOWR('X', 2, struct hx_run)

@@ -181,7 +181,7 @@ static int begin(struct hx_run *run)
 	int error;
 
 	if (!hx_el2_answers())
-		return hx_fail(-ENXIO, "KVM is not at EL2 now: without VHE, keep a VM open");
+		return hx_fail(-ENXIO, "KVM is not at EL2 now: keep a VM open");
 	program = hx_program_load(run->program, run->program_size);
 	if (IS_ERR(program))
 		return PTR_ERR(program);

@@ -103,14 +103,21 @@ static void read_root(struct hx_reader *reader, const struct window *window)
 
 	for (i = window->first; i < window->end; i++) {
 		u64 desc = READ_ONCE(root[i]);
+		struct hx_root_entry *entry = &scan->root[i];
 		u32 tables = 0;
+		bool counted;
 
+		/* Nothing there, and nothing was: most of a root. */
+		if (!desc && !entry->tables && !entry->counted)
+			continue;
 		if (desc)
 			tables = read_entry(reader, desc, (u64)i << root_shift(),
 					    hx.pgt.start_level);
-		scan->tables += tables - scan->root[i].tables;
-		scan->root[i].tables = tables;
-		scan->root[i].counted = desc_is_counted(desc);
+		scan->tables += tables - entry->tables;
+		entry->tables = tables;
+		counted = desc_is_counted(desc);
+		scan->root_counted[i / ENTRIES] += counted - entry->counted;
+		entry->counted = counted;
 	}
 }
 
@@ -121,11 +128,9 @@ static void check_root(struct hx_scan *scan, const struct window *window)
 	u32 page;
 
 	for (page = window->first / ENTRIES; page * ENTRIES < window->end; page++) {
-		u32 i, end = min_t(u32, (page + 1) * ENTRIES, scan->root_entries);
-		int refs = hx_tables_refs(root + page * ENTRIES), counted = 0;
+		int refs = hx_tables_refs(root + page * ENTRIES);
+		int counted = scan->root_counted[page];
 
-		for (i = page * ENTRIES; i < end; i++)
-			counted += scan->root[i].counted;
 		if (refs != counted + 1)
 			add_bad(scan, (u64)page * ENTRIES << root_shift(), hx.pgt.start_level,
 				refs, counted + 1);

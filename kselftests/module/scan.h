@@ -6,6 +6,7 @@
 #include "runs.h"
 
 #define HX_MAX_BAD	64
+#define HX_ROOT_PAGES	16	/* at most, of a concatenated root */
 
 struct hx_scan {
 	struct hx_list leaves;
@@ -20,6 +21,7 @@ struct hx_scan {
 		bool counted;
 	} *root;
 	u32 root_entries;
+	u32 root_counted[HX_ROOT_PAGES];	/* counted entries of each of its pages */
 	u32 steps;
 };
 

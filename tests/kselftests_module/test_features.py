@@ -68,11 +68,12 @@ struct kvm_arch {
 """
 
 
-def features(folder: Path, pgtable: str, host: str) -> set[str]:
+def features(folder: Path, pgtable: str, host: str, asm: str = "") -> set[str]:
     include = folder / "arch" / "arm64" / "include" / "asm"
     include.mkdir(parents=True)
     (include / "kvm_pgtable.h").write_text(pgtable)
     (include / "kvm_host.h").write_text(host)
+    (include / "kvm_asm.h").write_text(asm)
     done = subprocess.run(
         ["sh", str(SCRIPT), str(folder)], capture_output=True, text=True, check=True, timeout=20
     )
@@ -95,6 +96,11 @@ def test_signatures_that_grew(tmp_path: Path) -> None:
         *("HAS_NC", "HAS_SW", "HAS_WALK_SHARED", "HAS_IGNORE_EAGAIN", "HAS_FREE_UNLINKED"),
         *("MKYOUNG_HAS_FLAGS", "RELAX_HAS_FLAGS", "HAS_GET_LEAF", "LEAF_LEVEL_IS_S8"),
     }
+
+
+def test_hypercalls_that_there_are(tmp_path: Path) -> None:
+    asm = "\t__KVM_HOST_SMCCC_FUNC___kvm_tlb_flush_vmid_ipa_nsh,\n"
+    assert features(tmp_path, OLD, MMU_OLD, asm) == {"HAS_TLBI_NSH"}
 
 
 def test_headers_that_are_not_there(tmp_path: Path) -> None:

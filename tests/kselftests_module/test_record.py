@@ -66,6 +66,7 @@ def _step(
     after: Sequence[list[Any]],
     bad: list[Bad],
     ret: int,
+    counts: Sequence[int] = (3, 2, 5, 6, 10, 11, 12, 13),
 ) -> bytes:
     body, deltas = b"", b""
     packers: tuple[Callable[[Any], bytes], ...] = (_leaf, _note)
@@ -74,7 +75,7 @@ def _step(
         deltas += struct.pack("<IIII", head, tail, len(runs), 0)
         body += b"".join(pack(run) for run in runs)
     body += b"".join(struct.pack("<QiiiI", *one, 0) for one in bad)
-    fields = struct.pack("<IqIIII4III", 0, ret, 3, 2, 5, 6, 10, 11, 12, 13, len(bad), 0)
+    fields = struct.pack("<IqIIII4III", 0, ret, *counts, len(bad), 0)
     size = 4 + len(fields) + len(deltas) + len(body)
     return struct.pack("<I", size) + fields + deltas + body
 
@@ -141,22 +142,48 @@ def test_what_the_module_saw_is_what_arrives(
 LEAF: Leaf = (4096, 4096, 0, "rw", 0, True, "normal", 1)
 
 
-def test_few_runs_stand_in_full(program: Path) -> None:
-    few = [LEAF] * 8
-    lines = _run(program, _step(([], []), (few, []), [], 0) + _step((few, []), (few, []), [], 0))
-    for line in lines:
-        assert json.loads(line)["leaves"] == [list(LEAF)] * 8
-        assert "leaves_delta" not in line
+def test_the_first_step_stands_in_full(program: Path) -> None:
+    (line,) = _run(program, _step(([], []), ([LEAF] * 20, []), [], 0))
+    assert json.loads(line)["leaves"] == [list(LEAF)] * 20
+    assert "leaves_delta" not in line
+    assert "same" not in line
 
 
-def test_of_many_runs_only_the_difference_is_written(program: Path) -> None:
+def test_of_a_list_only_the_difference_is_written(program: Path) -> None:
     many: list[Leaf] = [(ipa << 16, *LEAF[1:]) for ipa in range(100)]
     other = [*many[:50], LEAF, *many[51:]]
     data = _step(([], []), (many, []), [], 0) + _step((many, []), (other, []), [], 0)
-    first, second = (json.loads(line) for line in _run(program, data))
-    assert len(first["leaves_delta"][2]) == 100
+    second = json.loads(_run(program, data)[1])
     assert second["leaves_delta"] == [50, 49, [list(LEAF)]]
     assert "leaves" not in second
+
+
+def test_what_is_as_before_is_left_out(program: Path) -> None:
+    data = _step(([], []), ([LEAF], []), [], 0) + _step(([LEAF], []), ([LEAF], []), [], 0)
+    second = json.loads(_run(program, data)[1])
+    assert second == {"n": 0, "same": True}
+
+
+CHANGES = st.lists(
+    st.tuples(st.integers(-35, 1), st.tuples(*[st.integers(0, 2)] * 8)), min_size=1, max_size=6
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(CHANGES)
+def test_every_number_arrives(program: Path, changes: list[tuple[int, tuple[int, ...]]]) -> None:
+    data = b"".join(_step(([], []), ([], []), [], ret, counts) for ret, counts in changes)
+    records = Records(["x"])
+    records.feed("# start 0 x")
+    for number, line in enumerate(_run(program, data)):
+        records.feed("# step " + line.replace('"n":0', f'"n":{number}', 1))
+    [(_, seen)] = records.feed('# end {"status":"done","us":1}')
+    for step, (ret, counts) in zip(seen.steps, changes, strict=True):
+        assert step.ret == ret
+        assert (step.tables, step.alloc) == counts[:2]
+        assert step.cmo == dict(zip(("dcache", "icache"), counts[2:4], strict=True))
+        kinds = ("ipa", "ipa_nsh", "vmid", "range")
+        assert step.tlbi == dict(zip(kinds, counts[4:], strict=True))
 
 
 def test_a_channel_that_there_is_not_is_not_written(program: Path) -> None:
