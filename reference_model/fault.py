@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A guest abort, from cause to effect: ``kvm_handle_guest_abort`` and ``user_mem_abort``.
 
-State is the VM's stage 2 as far as guests can tell: per guest frame the permissions of its leaf,
-and which last-level tables exist. One vCPU at a time; parallel vCPUs are another module's.
+One vCPU at a time; parallel vCPUs are another module's. An access is repeated until it reaches
+memory, leaves to userspace, is answered with an injected abort or fails.
 """
 
 from __future__ import annotations
@@ -12,178 +12,257 @@ from typing import Any
 from msgspec import Struct
 
 from reference_model.fault_knobs import FaultKnobs
-from reference_model.memory import HostPage, Slot
+from reference_model.guest_stage2 import Leaf, Stage2
+from reference_model.memory import HostProt, Touched
 from reference_model.profiles import Environment
-from reference_model.scenario import RESERVED_GPA
+from reference_model.slots import Ring, Slot
+from reference_model.unpredictable import UndefinedError
 
-ENOMEM = -12
+ENOMEM, EFAULT = -12, -14
 #: Synchronous External abort, not on a table walk (ESR_ELx.IFSC/DFSC, Arm ARM D24.2.40).
 FSC_EXTABT = 0x10
 #: What the runtime answers to an MMIO load, cut to the load's size.
 MMIO_FILL = 0x5A5A_5A5A_5A5A_5A5A
 #: HPFAR_EL2.FIPA holds IPA[47:12].
 _FIPA_STEP = 1 << 12
-#: No access takes more aborts than a permission fault, a notifier's retry and a map.
+#: No access takes more aborts than an access-flag fault, a permission fault, a notifier's retry
+#: and a map.
 _MAX_FAULTS = 8
 
 Call = tuple[Any, ...]
 
 
-class Perms(Struct, frozen=True):
-    """Permissions of a leaf beyond read, which every leaf of the fault path has."""
+class Effect(Struct, frozen=True, kw_only=True):
+    """What one access did, apart from the data it moved.
+
+    ``completed``: the access reached memory. ``ret``: what KVM_RUN returned. ``exit`` is a reason
+    and ``injected`` as in Observation; ``faults`` counts kvm_guest_fault events; ``maps`` the
+    calls of the page-table API; ``marks`` the addresses that were marked dirty.
+    """
+
+    completed: bool
+    ret: int = 0
+    exit: str | None = None
+    injected: dict[str, Any] | None = None
+    faults: int
+    maps: tuple[Call, ...]
+    marks: tuple[int, ...] = ()
+
+
+class _Perms(Struct, frozen=True):
+    """Permissions beyond read."""
 
     w: bool
     x: bool
 
 
-class Effect(Struct, frozen=True, kw_only=True):
-    """What one access did, apart from the data it moved.
+class _Trail:
+    """What an access has caused so far."""
 
-    ``completed``: the access reached memory. ``exit`` and ``injected`` as in Observation;
-    ``faults`` counts kvm_guest_fault events; ``maps`` the calls of the page-table API.
-    """
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.marks: list[int] = []
+        self.faults = 0
 
-    completed: bool
-    exit: str | None = None
-    injected: dict[str, Any] | None = None
-    faults: int
-    maps: tuple[Call, ...]
-
-
-class Stage2:
-    """Leaves of the fault path (always PAGE_SIZE here) and the last-level tables they are in."""
-
-    def __init__(self, env: Environment) -> None:
-        # One table page holds PAGE_SIZE / 8 entries.
-        self._table_shift = env.page_shift - 3
-        self._leaves: dict[int, Perms] = {}
-        self._tables: dict[int, int] = {}
-        # The runtime's own pages stay mapped: their tables never go away.
-        last = (RESERVED_GPA.start >> env.page_shift) >> self._table_shift
-        self._tables[last] = 1
-
-    def get(self, gfn: int) -> Perms | None:
-        """The leaf of a guest frame."""
-        return self._leaves.get(gfn)
-
-    def install(self, gfn: int, perms: Perms) -> None:
-        """A leaf where none was, or other permissions on the one there."""
-        if gfn not in self._leaves:
-            table = gfn >> self._table_shift
-            self._tables[table] = self._tables.get(table, 0) + 1
-        self._leaves[gfn] = perms
-
-    def has_table(self, gfn: int) -> bool:
-        """True if a leaf can be installed without allocating a table page."""
-        return self._tables.get(gfn >> self._table_shift, 0) > 0
-
-    def unmap(self, first: int, count: int) -> None:
-        """kvm_pgtable_stage2_unmap: leaves go, and tables that became empty."""
-        for gfn in self._within(first, count):
-            del self._leaves[gfn]
-            self._tables[gfn >> self._table_shift] -= 1
-
-    def wrprotect(self, first: int, count: int) -> None:
-        """kvm_pgtable_stage2_wrprotect over a range, holes notwithstanding."""
-        for gfn in self._within(first, count):
-            self._leaves[gfn] = Perms(w=False, x=self._leaves[gfn].x)
-
-    def _within(self, first: int, count: int) -> list[int]:
-        if count <= len(self._leaves):
-            return [gfn for gfn in range(first, first + count) if gfn in self._leaves]
-        return sorted(gfn for gfn in self._leaves if first <= gfn < first + count)
+    def effect(self, **how: Any) -> Effect:
+        return Effect(faults=self.faults, maps=tuple(self.calls), marks=tuple(self.marks), **how)
 
 
 class GuestMemory:
-    """Slots, host memory and stage 2 of one VM, and the two sides that touch them."""
+    """Slots, host memory, stage 2 and dirty rings of one VM, and the two sides that touch them."""
 
-    def __init__(self, ipa_bits: int, knobs: FaultKnobs, env: Environment) -> None:
+    def __init__(
+        self, ipa_bits: int, knobs: FaultKnobs, env: Environment, rings: tuple[Ring, ...] = ()
+    ) -> None:
         self.ipa_bits = ipa_bits
         self.knobs = knobs
         self.env = env
-        self.stage2 = Stage2(env)
+        self.stage2 = Stage2(env, ipa_bits)
         self.slots: dict[int, Slot] = {}
+        #: One a vCPU, or none.
+        self.rings = rings
 
     def slot_at(self, gfn: int) -> Slot | None:
         """The slot that holds a guest frame."""
         return next((slot for slot in self.slots.values() if slot.holds(gfn)), None)
 
-    def access(self, gpa: int, kind: str) -> Effect:
+    def backing(self, gpa: int) -> tuple[Slot, int]:
+        """Slot and byte offset behind a gpa; UndefinedError where no slot is."""
+        slot = self.slot_at(gpa >> self.env.page_shift)
+        if slot is None:
+            raise UndefinedError(f"no slot holds gpa {gpa:#x}; add one before")
+        return slot, gpa - (slot.gfn << self.env.page_shift)
+
+    def load(self, gpa: int, size: int) -> int:
+        """What memory holds at a gpa."""
+        slot, offset = self.backing(gpa)
+        return slot.memory.read(offset, size)
+
+    # --- the guest's side --------------------------------------------------------------------
+
+    def access(self, gpa: int, kind: str, vcpu: int = 0) -> Effect:
         """One guest access at gpa; kind "r", "w" or "x"."""
-        gfn = gpa >> self.env.page_shift
-        calls: list[Call] = []
-        for faults in range(_MAX_FAULTS):
-            leaf = self.stage2.get(gfn)
-            if leaf is not None and _permits(leaf, kind):
-                return Effect(completed=True, faults=faults, maps=tuple(calls))
-            # kvm_handle_guest_abort, in its order.
-            if leaf is None and gpa >> self.ipa_bits and self.knobs.oob_injects:
-                return self._inject(gpa, kind, faults, calls)
-            slot = self.slot_at(gfn)
-            if slot is None or (kind == "w" and slot.readonly):
-                if kind == "x":
-                    return self._inject(gpa, kind, faults + 1, calls)
-                return Effect(completed=False, exit="mmio", faults=faults + 1, maps=tuple(calls))
-            self._user_mem_abort(slot, gpa, kind, leaf is not None, calls)
+        trail = _Trail()
+        while trail.faults < _MAX_FAULTS:
+            # check_vcpu_requests, before the guest is entered.
+            if self.rings and self.rings[vcpu].full:
+                return trail.effect(completed=False, exit="dirty_ring_full")
+            effect = self._attempt(gpa, kind, vcpu, trail)
+            if effect is not None:
+                return effect
         raise AssertionError(f"access at {gpa:#x} does not settle")
 
-    def _inject(self, gpa: int, kind: str, faults: int, calls: list[Call]) -> Effect:
+    def _attempt(self, gpa: int, kind: str, vcpu: int, trail: _Trail) -> Effect | None:
+        """The access once; None where the guest makes it again."""
+        gfn = gpa >> self.env.page_shift
+        found = self.stage2.find(gfn)
+        if found is not None and not found[1].af:
+            # Hardware sets it, or an access flag fault: handle_access_fault.
+            self.stage2.set_young(gfn, young=True)
+            if not self.env.haf:
+                trail.faults += 1
+                return None
+        if found is not None and _permits(found[1], kind):
+            return trail.effect(completed=True)
+        # kvm_handle_guest_abort, in its order.
+        if found is None and gpa >> self.ipa_bits and self.knobs.oob_injects:
+            return self._inject(gpa, kind, trail)
+        trail.faults += 1
+        slot = self.slot_at(gfn)
+        if slot is None or (kind == "w" and slot.readonly):
+            if kind == "x":
+                return self._inject(gpa, kind, trail)
+            return trail.effect(completed=False, exit="mmio")
+        ret = self._user_mem_abort(slot, gpa, kind, vcpu, found, trail)
+        return trail.effect(completed=False, ret=ret) if ret else None
+
+    def _inject(self, gpa: int, kind: str, trail: _Trail) -> Effect:
         abort = {"ec": "iabt" if kind == "x" else "dabt", "fsc": FSC_EXTABT, "far": gpa}
-        return Effect(completed=False, injected=abort, faults=faults, maps=tuple(calls))
+        return trail.effect(completed=False, injected=abort)
 
     def _user_mem_abort(
-        self, slot: Slot, gpa: int, kind: str, perm_fault: bool, calls: list[Call]
-    ) -> None:
-        """One abort on a slot's page; it may end in a retry with nothing mapped."""
+        self,
+        slot: Slot,
+        gpa: int,
+        kind: str,
+        vcpu: int,
+        found: tuple[int, Leaf] | None,
+        trail: _Trail,
+    ) -> int:
+        """One abort on a slot's page: 0 or the errno; it may end in a retry, nothing mapped."""
         gfn = gpa >> self.env.page_shift
-        page = gfn - slot.gfn
         write = kind == "w"
-        if slot.memory.fault_in(page, write=write):
+        page = gfn - slot.gfn
+        if slot.memory.prot(page) is HostProt.GONE:
+            return EFAULT
+        size, adjustable = self._vma_size(slot, gfn)
+        touched = slot.memory.touch((gfn & -size) - slot.gfn, write=write)
+        if touched.failed:
+            return EFAULT
+        if touched.invalidated:
             # The notifier moved the invalidation sequence between its sampling and the lock:
             # mmu_invalidate_retry, the vCPU takes the abort again.
-            self._copy_on_write(gfn, calls)
-            return
+            self.invalidated(slot, touched, trail.calls)
+            return 0
         # A read fault maps writable where the host page already is (hva_to_pfn).
-        writable = slot.memory.state(page) is HostPage.ANON and not slot.readonly
+        writable = slot.memory.writable(page) and not slot.readonly
         if slot.logging and not write:
             writable = False
-        perms = Perms(w=writable, x=kind == "x" or self.env.dic)
-        ipa = gpa & -self.env.page_size if self.knobs.maps_at_page else gpa & -_FIPA_STEP
-        if perm_fault:
-            calls.append(("relax", ipa, self._prot(perms), 0))
-            old = self.stage2.get(gfn)
-            assert old is not None
-            perms = Perms(w=old.w or perms.w, x=old.x or perms.x)
+        marked = gfn & -size
+        granule = found[1].pages if found is not None else 0
+        # Where the call is made: at what the VMA's size gives, or at the faulting IPA.
+        ipa = gpa & -(size * self.env.page_size)
+        if size == 1 and not self.knobs.maps_at_page:
+            ipa = gpa & -_FIPA_STEP
+        if size == 1 and adjustable:
+            size = self._adjusted(slot, gfn, granule)
+            if size > 1 and not (granule > 1 and self.knobs.keeps_block):
+                ipa = gpa & -(size * self.env.page_size)
+        if self.knobs.marks_mapping:
+            marked = gfn & -size
+        perms = _Perms(w=writable, x=kind == "x" or self.env.dic)
+        self._install(ipa, size, granule, perms, trail)
+        if writable:
+            self._mark(slot, marked, vcpu, trail)
+        return 0
+
+    def _vma_size(self, slot: Slot, gfn: int) -> tuple[int, bool]:
+        """Pages to map by the VMA alone, and whether a huge user mapping may make it more."""
+        if slot.logging:
+            return 1, False
+        if not slot.memory.is_hugetlb:
+            return 1, True
+        pages = slot.memory.huge_pages
+        pmd = slot.memory.pmd_pages
+        if pages == pmd * pmd and slot.block(gfn, pages):
+            return pages, False
+        # CONT_PMD and a PUD that does not fit are handled as a PMD, CONT_PTE as pages.
+        if pages >= pmd and slot.block(gfn, pmd):
+            return pmd, False
+        return 1, False
+
+    def _adjusted(self, slot: Slot, gfn: int, granule: int) -> int:
+        """transparent_hugepage_adjust; a permission fault on a block keeps the block."""
+        if granule > 1:
+            return granule
+        pmd = slot.memory.pmd_pages
+        if slot.block(gfn, pmd) and slot.memory.mapped_pages(gfn - slot.gfn) >= pmd:
+            return pmd
+        return 1
+
+    def _install(self, ipa: int, size: int, granule: int, perms: _Perms, trail: _Trail) -> None:
+        """Relaxes the leaf where it has the size, else maps."""
+        gfn = ipa >> self.env.page_shift
+        prot = self._prot(w=perms.w, x=perms.x)
+        if granule == size:
+            trail.calls.append(("relax", ipa, prot, 0))
+            self.stage2.relax(gfn, w=perms.w, x=perms.x)
         else:
-            calls.append(("map", ipa, self.env.page_size, self._prot(perms), 0))
-        self.stage2.install(gfn, perms)
-        if writable and slot.logging:
-            assert slot.dirty is not None
-            slot.dirty.add(page)
+            trail.calls.append(("map", ipa, size * self.env.page_size, prot, 0))
+            self.stage2.map(gfn & -size, size, w=perms.w, x=perms.x)
 
-    def host_write(self, slot: Slot, page: int) -> tuple[Call, ...]:
-        """The host side of a store to a page; the notifier's calls."""
-        calls: list[Call] = []
-        if slot.memory.fault_in(page, write=True):
-            self._copy_on_write(slot.gfn + page, calls)
-        return tuple(calls)
-
-    def _copy_on_write(self, gfn: int, calls: list[Call]) -> None:
-        """wp_page_copy: invalidate_range_start unmaps, then (up to 6.8) change_pte maps RO."""
-        self.stage2.unmap(gfn, 1)
-        if not self.knobs.change_pte_maps:
+    def _mark(self, slot: Slot, gfn: int, vcpu: int, trail: _Trail) -> None:
+        """mark_page_dirty_in_slot."""
+        trail.marks.append(gfn << self.env.page_shift)
+        if not slot.log:
             return
-        read_only = Perms(w=False, x=False)
+        if self.rings:
+            self.rings[vcpu].push(slot.ident, gfn - slot.gfn)
+        elif slot.dirty is not None:
+            slot.dirty.add(gfn - slot.gfn)
+
+    # --- the host's side ---------------------------------------------------------------------
+
+    def host_touch(self, slot: Slot, page: int, *, write: bool) -> tuple[bool, tuple[Call, ...]]:
+        """A host access to a page: whether it succeeded, and the notifier's calls."""
+        calls: list[Call] = []
+        touched = slot.memory.touch(page, write=write)
+        self.invalidated(slot, touched, calls)
+        return not touched.failed, tuple(calls)
+
+    def unmap_pages(self, slot: Slot, first: int, count: int) -> None:
+        """kvm_mmu_notifier_invalidate_range_start, clipped to the slot."""
+        low, high = max(first, 0), min(first + count, slot.pages)
+        self.stage2.unmap(slot.gfn + low, high - low)
+
+    def invalidated(self, slot: Slot, touched: Touched, calls: list[Call]) -> None:
+        """What a host fault took away: invalidate_range_start, then (up to 6.8) change_pte."""
+        for first, count in touched.invalidated:
+            self.unmap_pages(slot, first, count)
+        page = touched.copied
+        if page is None or not self.knobs.change_pte_maps or not 0 <= page < slot.pages:
+            return
+        gfn = slot.gfn + page
         ret = 0 if self.stage2.has_table(gfn) else ENOMEM
         if ret == 0:
-            self.stage2.install(gfn, read_only)
+            self.stage2.map(gfn, 1, w=False, x=False)
         ipa = gfn << self.env.page_shift
-        calls.append(("map", ipa, self.env.page_size, self._prot(read_only), ret))
+        calls.append(("map", ipa, self.env.page_size, self._prot(w=False, x=False), ret))
 
-    def _prot(self, perms: Perms) -> int:
+    def _prot(self, *, w: bool, x: bool) -> int:
         bits = self.knobs.prot
-        return bits.r | (bits.w if perms.w else 0) | (bits.x if perms.x else 0)
+        return bits.r | (bits.w if w else 0) | (bits.x if x else 0)
 
 
-def _permits(leaf: Perms, kind: str) -> bool:
+def _permits(leaf: Leaf, kind: str) -> bool:
     return kind == "r" or (leaf.w if kind == "w" else leaf.x)

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Memslots, the host memory behind them, and the dirty bitmap.
+"""The host memory behind a slot, page by page, as get_user_pages and the MMU notifier see it.
 
-Host memory is what get_user_pages meets: a page that is absent, the shared zero page, or a
-writable anonymous page. Offsets and sizes are bytes, pages are indices in the backing.
+Pages are numbered from the slot's start; memory with huge pages reaches out over both ends of the
+slot, to numbers below 0 and above its last page. Offsets and sizes are bytes.
 """
 
 from __future__ import annotations
 
 import enum
 
+from msgspec import Struct
+
+from reference_model.fault_knobs import FaultKnobs
 from reference_model.scenario import Backing
 
 _MOVZ_W0 = 0x5280_0000
@@ -19,51 +22,217 @@ class HostPage(enum.IntEnum):
     """What the host page table holds for one page."""
 
     NONE = 0
-    ZERO = 1
+    ZERO = 1  # the shared zero page, or a part of the huge one
     ANON = 2
+    FILE = 3  # of the page cache: shmem, memfd, a read-only file
+    SWAP = 4
+
+
+class HostProt(enum.IntEnum):
+    """What the VMA allows."""
+
+    GONE = 0
+    NONE = 1
+    R = 2
+    RW = 3
+
+
+class Touched(Struct, frozen=True, kw_only=True):
+    """What a host access, or get_user_pages, did to the host's page tables.
+
+    ``invalidated``: ranges [first page, count) that the MMU notifier took from stage 2 on the way;
+    ``copied``: the page that copy-on-write replaced, for kernels with change_pte.
+    """
+
+    failed: bool = False
+    invalidated: tuple[tuple[int, int], ...] = ()
+    copied: int | None = None
+
+
+_FAILED = Touched(failed=True)
+_PLAIN = Touched()
 
 
 class HostMemory:
-    """The anonymous private mapping behind one slot, page by page."""
+    """The mapping behind one slot."""
 
-    def __init__(self, size: int, page_size: int, backing: Backing) -> None:
-        self.page_size = page_size
-        self.pages = -(-size // page_size)
-        first = HostPage.ANON if backing.prefill else HostPage.NONE
-        self._state = bytearray([first]) * self.pages
-        self._prefilled = bytearray([backing.prefill]) * self.pages
+    def __init__(self, size: int, page_shift: int, backing: Backing, knobs: FaultKnobs) -> None:
+        self.page_size = 1 << page_shift
+        self.pages = -(-size // self.page_size)
+        self.kind = backing.kind
+        self.knobs = knobs
+        #: Pages in a PMD block, and in the huge pages that this memory can have (1: none).
+        self.pmd_pages = 1 << (page_shift - 3)
+        self.huge_pages = 1
+        if backing.page_size is not None:
+            self.huge_pages = backing.page_size >> page_shift
+        elif backing.thp != "never":
+            self.huge_pages = self.pmd_pages
+        #: The host address of page 0, in pages, modulo anything a block can be.
+        self.hva = backing.offset >> page_shift
+        lead = self.hva % self.huge_pages
+        self._start = -lead
+        count = -(-(lead + self.pages) // self.huge_pages) * self.huge_pages
+        fixed = backing.kind in ("file_ro", "shmem", "memfd")
+        full = backing.prefill or backing.kind == "file_ro"
+        first = HostPage.NONE
+        if full:
+            first = HostPage.FILE if fixed else HostPage.ANON
+        elif backing.kind == "zero":
+            first = HostPage.ZERO
+        self._state = bytearray([first]) * count
+        #: The page-table entry is writable.
+        self._writable = bytearray([full and backing.kind != "file_ro"]) * count
+        self._prot = bytearray([HostProt.R if backing.kind == "file_ro" else HostProt.RW]) * count
+        #: Huge pages may be made here (MADV_HUGEPAGE, or the system's always).
+        self._eligible = bytearray([self.huge_pages > 1]) * count
+        #: Numbers of the huge pages that are mapped as such.
+        self._huge: set[int] = set()
+        if full and self.huge_pages > 1:
+            self._huge = set(range(count // self.huge_pages))
+        self._prefilled = bytearray([full]) * count
         self._bytes: dict[int, bytearray] = {}
+
+    # --- looking -----------------------------------------------------------------------------
+
+    @property
+    def is_hugetlb(self) -> bool:
+        """True for memory from the hugetlb pool."""
+        return self.kind == "hugetlb"
+
+    @property
+    def is_file(self) -> bool:
+        """True for memory whose pages the page cache holds."""
+        return self.kind in ("shmem", "memfd", "file_ro")
 
     def state(self, page: int) -> HostPage:
         """What the host page table holds for the page."""
-        return HostPage(self._state[page])
+        return HostPage(self._state[page - self._start])
 
-    def fault_in(self, page: int, *, write: bool) -> bool:
-        """A host or get_user_pages access; True if it broke copy-on-write of the zero page.
+    def prot(self, page: int) -> HostProt:
+        """What the VMA allows there."""
+        return HostProt(self._prot[page - self._start])
 
-        A read of an absent page maps the zero page; a write allocates. Only the copy fires the
-        MMU notifier: nothing was mapped before the other two.
-        """
-        before = self._state[page]
-        if write:
-            self._state[page] = HostPage.ANON
-            return before == HostPage.ZERO
-        if before == HostPage.NONE:
-            self._state[page] = HostPage.ZERO
-        return False
+    def writable(self, page: int) -> bool:
+        """True if the page-table entry is there and allows writes (get_user_page_fast_only)."""
+        index = page - self._start
+        return bool(self._writable[index]) and self._state[index] != HostPage.NONE
 
-    def drop(self, page: int) -> None:
-        """MADV_DONTNEED: the page is gone, its next content is zero."""
-        self._state[page] = HostPage.NONE
-        self._prefilled[page] = 0
+    def mapped_pages(self, page: int) -> int:
+        """Pages that the host's page-table entry for this page maps (get_user_mapping_size)."""
+        return self.huge_pages if self._block(page) in self._huge else 1
+
+    def extent(self) -> tuple[int, int]:
+        """First page and number of pages of the whole mapping."""
+        return self._start, len(self._state)
+
+    # --- faults ------------------------------------------------------------------------------
+
+    def touch(self, page: int, *, write: bool) -> Touched:
+        """A host access, or get_user_pages."""
+        index = page - self._start
+        prot = self._prot[index]
+        if prot < HostProt.R or (write and prot < HostProt.RW):
+            return _FAILED
+        match self._state[index]:
+            case HostPage.NONE:
+                self._fault_in(index, write=write)
+            case HostPage.ZERO if write:
+                return self._write_zero(index)
+            case HostPage.ANON | HostPage.FILE if write and not self._writable[index]:
+                for each in self._mapped(index):
+                    self._writable[each] = 1
+            case _:
+                pass
+        return _PLAIN
+
+    def _fault_in(self, index: int, *, write: bool) -> None:
+        """do_anonymous_page, do_huge_pmd_anonymous_page, hugetlb_no_page, shmem_fault."""
+        if self.is_file:
+            self._state[index] = HostPage.FILE
+            self._writable[index] = self._prot[index] == HostProt.RW
+            return
+        block = index // self.huge_pages
+        whole = range(block * self.huge_pages, (block + 1) * self.huge_pages)
+        if self.huge_pages > 1 and all(
+            self._eligible[each] and self._state[each] == HostPage.NONE for each in whole
+        ):
+            self._huge.add(block)
+            indices = whole
+        else:
+            indices = range(index, index + 1)
+        anon = write or self.is_hugetlb
+        for each in indices:
+            self._state[each] = HostPage.ANON if anon else HostPage.ZERO
+            self._writable[each] = write
+
+    def _write_zero(self, index: int) -> Touched:
+        """Copy-on-write of the zero page: wp_page_copy, do_huge_pmd_wp_page."""
+        block = index // self.huge_pages
+        if block not in self._huge:
+            self._state[index] = HostPage.ANON
+            self._writable[index] = 1
+            page = index + self._start
+            return Touched(invalidated=((page, 1),), copied=page)
+        whole = (block * self.huge_pages + self._start, self.huge_pages)
+        if self.knobs.huge_zero_becomes_huge:
+            for each in self._mapped(index):
+                self._state[each] = HostPage.ANON
+                self._writable[each] = 1
+            return Touched(invalidated=(whole,))
+        self._huge.discard(block)
+        self._state[index] = HostPage.ANON
+        self._writable[index] = 1
+        page = index + self._start
+        return Touched(invalidated=(whole, (page, 1)), copied=page)
+
+    def _mapped(self, index: int) -> range:
+        """Indices under the page-table entry of this one."""
+        block = index // self.huge_pages
+        if block not in self._huge:
+            return range(index, index + 1)
+        return range(block * self.huge_pages, (block + 1) * self.huge_pages)
+
+    def _block(self, page: int) -> int:
+        return (page - self._start) // self.huge_pages
+
+    # --- what the host takes away ------------------------------------------------------------
+
+    def split_edges(self, first: int, count: int) -> tuple[tuple[int, int], ...]:
+        """__split_huge_pmd of the huge pages that a range ends inside; the notifier's ranges."""
+        out = []
+        for page in (first, first + count - 1):
+            block = self._block(page)
+            start = block * self.huge_pages + self._start
+            inside = first <= start and start + self.huge_pages <= first + count
+            if block in self._huge and not inside:
+                self._huge.discard(block)
+                out.append((start, self.huge_pages))
+        return tuple(out)
+
+    def drop(self, first: int, count: int) -> None:
+        """The page-table entries go; anonymous content with them, a file's stays."""
+        for page in range(first, first + count):
+            index = page - self._start
+            self._state[index] = HostPage.NONE
+            self._writable[index] = 0
+            self._huge.discard(index // self.huge_pages)
+            if not self.is_file:
+                self.forget(page)
+
+    def forget(self, page: int) -> None:
+        """The content is gone: the next one is zero."""
+        self._prefilled[page - self._start] = 0
         self._bytes.pop(page, None)
+
+    # --- content -----------------------------------------------------------------------------
 
     def read(self, offset: int, size: int) -> int:
         """The little-endian value at an offset; size bytes inside one page."""
         page, at = divmod(offset, self.page_size)
         content = self._bytes.get(page)
         if content is None:
-            if not self._prefilled[page]:
+            if not self._prefilled[page - self._start]:
                 return 0
             word = prefill_word(page).to_bytes(8, "little")
             return int.from_bytes((word * 2)[at % 8 : at % 8 + size], "little")
@@ -74,7 +243,7 @@ class HostMemory:
         page, at = divmod(offset, self.page_size)
         content = self._bytes.get(page)
         if content is None:
-            word = prefill_word(page) if self._prefilled[page] else 0
+            word = prefill_word(page) if self._prefilled[page - self._start] else 0
             content = bytearray(word.to_bytes(8, "little") * (self.page_size // 8))
             self._bytes[page] = content
         content[at : at + size] = value.to_bytes(size, "little")
@@ -83,27 +252,3 @@ class HostMemory:
 def prefill_word(page: int) -> int:
     """The 8 bytes that fill page number ``page``: ``movz w0, #page; ret``."""
     return (_RET << 32) | _MOVZ_W0 | (page & 0xFFFF) << 5
-
-
-class Slot:
-    """One memslot. ``dirty`` is the bitmap as a set of page offsets; None: no bitmap."""
-
-    def __init__(self, gfn: int, memory: HostMemory, *, readonly: bool) -> None:
-        self.gfn = gfn
-        self.memory = memory
-        self.readonly = readonly
-        self.dirty: set[int] | None = None
-
-    @property
-    def pages(self) -> int:
-        """npages."""
-        return self.memory.pages
-
-    @property
-    def logging(self) -> bool:
-        """``memslot_is_logging``: a dirty bitmap, and not read-only (all versions)."""
-        return self.dirty is not None and not self.readonly
-
-    def holds(self, gfn: int) -> bool:
-        """True if the guest frame lies in the slot."""
-        return self.gfn <= gfn < self.gfn + self.pages
