@@ -33,8 +33,6 @@ class RaceKnobs(Struct, frozen=True, kw_only=True):
     relax_marks: bool = True
     #: Wrong if False: write-protecting for the dirty log leaves the leaf writable.
     wrprotects: bool = True
-    #: Wrong if False: a fault does not notice that its page was invalidated meanwhile.
-    retries: bool = True
 
 
 RACE_KNOBS: dict[str, RaceKnobs] = {

@@ -28,8 +28,9 @@ def check_race(scenario: RaceScenario) -> Problem | None:
                 GuestScenario(schema=1, id=scenario.id, vm=scenario.vm, steps=(op,))
             )
             if problem is not None:
-                at, message = problem
-                words = f"{op.name}: {message}" if isinstance(step, Parallel) else message
+                at, words = problem
+                if isinstance(step, Parallel):
+                    words = f"{op.name}: {words}"
                 return (None if at is None else index), words
         message = _parallel(step) if isinstance(step, Parallel) else None
         if message is not None:

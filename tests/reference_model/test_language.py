@@ -71,7 +71,7 @@ def test_memcache_null_is_not_absent() -> None:
         ("0x80002000", "-4", "step 0 (map): ipa: Expected `int` >= 0"),
         ("0x80002000", "banana", "step 0 (map): ipa: Expected `int`"),
         ("prot: rw,", "prot: rr,", "letters of rwx, each at most once"),
-        ("suite: pgtable", "suite: race", "suite 'race' is not in this version"),
+        ("suite: pgtable", "suite: pkvm", "suite 'pkvm' is not in this version"),
         ("suite: pgtable", "suite: nope", "unknown suite 'nope'"),
         ("schema: 1", "schema: 2", "'schema' must be 1"),
         ("id: range-over-existing", "id: Not Good", "lower-case letters"),

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every outcome of a parallel block: an exhaustive search of its branches' atomic steps.
+
+The search is over states, not orders: what follows from a state does not depend on how it was
+reached, so each state is looked at once, and an outcome is put together from its end. Partial-order
+reduction: where one branch's next step neither changes nor meets anything that another may still
+touch, only that step is taken. Where nothing can take a page's leaf away any more (no dirty-log
+ioctl, no flag change of its slot, no zap is left in any branch), a whole access, faults and all, is
+one step: the leaf only gains permissions, so who faults first shows in nothing but the number of
+faults.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from reference_model.interleave_block import (
+    HOST_ANON,
+    HOST_MASK,
+    LEAF,
+    STALE_WRITABLE,
+    Access,
+    Block,
+    BranchOp,
+    ClearLog,
+    Fixed,
+    GetLog,
+    SetLogging,
+    State,
+    Zap,
+)
+from reference_model.interleave_steps import (
+    GET_PAGE,
+    LOOK,
+    MARK,
+    Move,
+    moves,
+    permits,
+    settled_access,
+)
+from reference_model.outcome import Observation
+
+#: States (and outcomes) after which the search gives up.
+MAX_STATES: Final = 400_000
+MAX_OUTCOMES: Final = 20_000
+
+#: Pages, words and dirty bitmaps when every branch is done.
+EndState: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+_Suffix: TypeAlias = tuple[tuple[int, ...], ...]
+
+
+class TooManyStatesError(ValueError):
+    """The block has more states or outcomes than a search can go through."""
+
+
+class BlockEnd(Struct, frozen=True):
+    """What each operation of each branch showed, and the state behind it."""
+
+    branches: tuple[tuple[Observation, ...], ...]
+    state: EndState
+
+
+def block_ends(block: Block, *, reduce: bool = True) -> tuple[BlockEnd, ...]:
+    """Every (observations, end state) that some order of the atomic steps leads to.
+
+    ``reduce`` False searches every order of every step: the check of the reduction. The result's
+    order is stable. TooManyStatesError where the block is too large.
+    """
+    return _Search(block, reduce).ends()
+
+
+class _Footprint(Struct, frozen=True):
+    """What the rest of a branch may touch, as bit masks over words, pages and slots."""
+
+    words_read: int = 0
+    words_written: int = 0
+    #: Pages that an ioctl may unmap; their content stays only where they are not ``zapped``.
+    unmapped: int = 0
+    zapped: int = 0
+    #: Slots whose dirty log is read or cleared, or whose logging is switched; and those switched.
+    logs: int = 0
+    switched: int = 0
+    #: Pages that guests access.
+    pages: int = 0
+
+
+def _footprint(block: Block, op: BranchOp) -> _Footprint:
+    if isinstance(op, Access):
+        word, page = 1 << op.word, 1 << op.page
+        writes = op.kind in ("w", "c")
+        return _Footprint(
+            words_read=0 if op.kind == "w" else word,
+            words_written=word if writes else 0,
+            unmapped=page if op.host and writes else 0,
+            pages=0 if op.host else page,
+        )
+    if isinstance(op, (GetLog, ClearLog)):
+        return _Footprint(logs=1 << op.slot)
+    if isinstance(op, SetLogging):
+        return _Footprint(logs=1 << op.slot, switched=1 << op.slot)
+    if isinstance(op, Fixed):
+        return _Footprint()
+    mask = sum(1 << page for page in op.pages)
+    if not isinstance(op, Zap):
+        return _Footprint(unmapped=mask)
+    words = sum(1 << at for at, word in enumerate(block.words) if word.page in op.pages)
+    return _Footprint(words_written=words, unmapped=mask, zapped=mask)
+
+
+class _Ahead(Struct, frozen=True):
+    """What is left for branches that stand at given operations."""
+
+    #: Per branch, what all others may touch; and what anybody may.
+    others: tuple[_Footprint, ...]
+    anybody: _Footprint
+
+
+def _union(first: _Footprint, second: _Footprint) -> _Footprint:
+    return _Footprint(
+        *(getattr(first, name) | getattr(second, name) for name in _Footprint.__struct_fields__)
+    )
+
+
+class _Search:
+    def __init__(self, block: Block, reduced: bool) -> None:
+        self._block = block
+        self._reduce = reduced
+        self._memo: dict[State, frozenset[tuple[_Suffix, EndState]]] = {}
+        self._open: set[State] = set()
+        self._ahead: dict[tuple[int, ...], _Ahead] = {}
+        self._observations: list[Observation] = []
+        self._by_text: dict[str, int] = {}
+        self._rests = [self._rests_of(lane) for lane in block.lanes]
+
+    def ends(self) -> tuple[BlockEnd, ...]:
+        found = self._explore(self._block.first_state())
+        ends = [
+            BlockEnd(tuple(tuple(self._observations[n] for n in one) for one in suffix), state)
+            for suffix, state in found
+        ]
+        return tuple(sorted(ends, key=repr))
+
+    def _rests_of(self, lane: tuple[BranchOp, ...]) -> list[_Footprint]:
+        """Per place in a branch, what it and all behind it may touch."""
+        rests = [_Footprint()]
+        for op in reversed(lane):
+            rests.append(_union(_footprint(self._block, op), rests[-1]))
+        return rests[::-1]
+
+    def _number(self, seen: Observation) -> int:
+        text = repr(seen)
+        if text not in self._by_text:
+            self._by_text[text] = len(self._observations)
+            self._observations.append(seen)
+        return self._by_text[text]
+
+    # --- the search --------------------------------------------------------------------------
+
+    def _explore(self, start: State) -> frozenset[tuple[_Suffix, EndState]]:
+        """What may follow from a state: the rest of each branch's observations, and the end."""
+        known = self._memo.get(start)
+        if known is not None:
+            return known
+        # Steps that stand alone are taken in a row, without a level of recursion each.
+        trail: list[tuple[State, int, int | None]] = []
+        state = start
+        while True:
+            steps = self._steps(state)
+            if len(steps) != 1 or steps[0][1] in self._memo:
+                break
+            lane, after, seen = steps[0]
+            trail.append((state, lane, None if seen is None else self._number(seen)))
+            state = after
+        found = self._memo.get(state)
+        if found is None:
+            found = self._branching(state, steps)
+        self._keep(state, found)
+        for before, lane, number in reversed(trail):
+            if number is not None:
+                found = frozenset(_prefixed(found, lane, number))
+            self._keep(before, found)
+        return found
+
+    def _branching(
+        self, state: State, steps: list[tuple[int, State, Observation | None]]
+    ) -> frozenset[tuple[_Suffix, EndState]]:
+        if not steps:
+            self._check_ended(state)
+            nothing: _Suffix = ((),) * len(self._block.lanes)
+            return frozenset({(nothing, state[:3])})
+        if state in self._open:
+            raise AssertionError("the atomic steps go round in a circle")
+        self._open.add(state)
+        union: set[tuple[_Suffix, EndState]] = set()
+        for lane, after, seen in steps:
+            found = self._explore(after)
+            if seen is None:
+                union |= found
+            else:
+                union.update(_prefixed(found, lane, self._number(seen)))
+            if len(union) > MAX_OUTCOMES:
+                raise TooManyStatesError(f"more than {MAX_OUTCOMES} outcomes")
+        self._open.discard(state)
+        return frozenset(union)
+
+    def _keep(self, state: State, found: frozenset[tuple[_Suffix, EndState]]) -> None:
+        self._memo[state] = found
+        if len(self._memo) > MAX_STATES:
+            raise TooManyStatesError(f"more than {MAX_STATES} states")
+
+    def _check_ended(self, state: State) -> None:
+        for lane, at in enumerate(state[4]):
+            if at[0] < len(self._block.lanes[lane]):
+                raise AssertionError(f"branch {lane} waits for ever at {at}")
+
+    # --- what must be looked at --------------------------------------------------------------
+
+    def _look_ahead(self, state: State) -> _Ahead:
+        key = tuple(at[0] for at in state[4])
+        found = self._ahead.get(key)
+        if found is None:
+            rests = [self._rests[lane][at] for lane, at in enumerate(key)]
+            others = tuple(
+                reduce(_union, rests[:lane] + rests[lane + 1 :], _Footprint())
+                for lane in range(len(rests))
+            )
+            found = self._ahead[key] = _Ahead(others, reduce(_union, rests, _Footprint()))
+        return found
+
+    def _steps(self, state: State) -> list[tuple[int, State, Observation | None]]:
+        """The next steps that have to be looked at: one branch's, where it stands alone."""
+        found: list[tuple[int, State, Observation | None]] = []
+        ahead = self._look_ahead(state)
+        for lane in range(len(state[4])):
+            own, alone = self._lane_steps(state, lane, ahead)
+            if own and alone:
+                return [(lane, self._forget(after), seen) for after, seen in own]
+            found += [(lane, self._forget(after), seen) for after, seen in own]
+        return found
+
+    def _forget(self, state: State) -> State:
+        """Leaves of pages that no guest will touch any more cannot be told apart."""
+        if not self._reduce:
+            return state
+        touched = self._look_ahead(state).anybody.pages
+        pages = tuple(
+            page if touched >> at & 1 else page & ~LEAF for at, page in enumerate(state[0])
+        )
+        return pages, *state[1:]
+
+    def _lane_steps(self, state: State, lane: int, ahead: _Ahead) -> tuple[list[Move], bool]:
+        """A branch's next steps, and whether nobody else can tell when they are taken."""
+        at = state[4][lane]
+        ops = self._block.lanes[lane]
+        if at[0] >= len(ops):
+            return [], False
+        op = ops[at[0]]
+        if not self._reduce:
+            return moves(self._block, state, lane), False
+        others = ahead.others[lane]
+        if isinstance(op, Fixed):
+            return moves(self._block, state, lane), True
+        if not isinstance(op, Access):
+            return moves(self._block, state, lane), others == _Footprint()
+        if op.host:
+            anon = state[0][op.page] & HOST_MASK == HOST_ANON
+            return moves(self._block, state, lane), anon and _words_apart(op, others)
+        if at[1] == LOOK and self._settled(state, op, ahead.anybody):
+            return [settled_access(self._block, state, lane, op)], _words_apart(op, others)
+        return moves(self._block, state, lane), self._hidden(state, at[1], op, others)
+
+    def _settled(self, state: State, op: Access, anybody: _Footprint) -> bool:
+        """Nothing that is left anywhere can tell this access's faults from any others.
+
+        For a store: no ioctl takes the leaf away or looks at the dirty bit. For a load of a
+        logged page too, where it cannot write over another's permissions: its own are the least.
+        """
+        slot = self._block.pages[op.page].slot
+        knobs = self._block.knobs
+        if not knobs.relax_marks or (anybody.zapped >> op.page | anybody.switched >> slot) & 1:
+            return False
+        if op.kind in ("r", "x") and not knobs.map_overwrites:
+            return True
+        return not anybody.logs >> slot & 1
+
+    def _hidden(self, state: State, place: int, op: Access, others: _Footprint) -> bool:
+        """A step inside a fault that nobody else's steps depend on."""
+        page = state[0][op.page]
+        slot = self._block.pages[op.page].slot
+        if others.zapped >> op.page & 1:
+            return False
+        if place == LOOK:
+            barred = not permits(page, op.kind) and not page & STALE_WRITABLE
+            mine = not (others.pages | others.unmapped) >> op.page & 1
+            return barred and mine and not others.switched >> slot & 1
+        if place == GET_PAGE:
+            return page & HOST_MASK == HOST_ANON and self._block.knobs.dirty != "before_lock"
+        if place == MARK:
+            return not others.logs >> slot & 1
+        return False
+
+
+def _words_apart(op: Access, others: _Footprint) -> bool:
+    touched = others.words_written
+    if op.kind in ("w", "c"):
+        touched |= others.words_read
+    return not touched >> op.word & 1
+
+
+def _prefixed(
+    found: frozenset[tuple[_Suffix, EndState]], lane: int, number: int
+) -> list[tuple[_Suffix, EndState]]:
+    return [
+        ((*suffix[:lane], (number, *suffix[lane]), *suffix[lane + 1 :]), end)
+        for suffix, end in found
+    ]
