@@ -83,11 +83,12 @@ def explain_finding(finding: Finding) -> Explanation | None:
     profile = PROFILES[finding.profile]
     if finding.prediction is not None and finding.prediction.steps:
         again = _predict(finding.scenario, profile, env)
-        if msgspec.json.encode(again) != msgspec.json.encode(finding.prediction):
+        if msgspec.json.encode(again.steps) != msgspec.json.encode(finding.prediction.steps):
             return Explanation(
                 step=against_model[0].step,
                 profile=profile.name,
-                note="the model says otherwise now; run it again: harness replay " + finding.short_id,
+                note="the model says otherwise now; run it again: harness replay "
+                + finding.short_id,
             )
     return explain(
         finding.scenario, finding.run, profile, env, against_model, kernel=_own_profile(finding)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -142,9 +142,18 @@ class OpenTarget:
         finally:
             workload.close()
         return [
-            msgspec.structs.replace(listener.findings[mine.id], scenario=scenario)
+            _under_its_name(listener.findings[mine.id], scenario)
             for mine, scenario in zip(renamed, scenarios, strict=True)
         ]
+
+
+def _under_its_name(finding: Finding, scenario: Scenario) -> Finding:
+    """The finding of a candidate as the scenario's own."""
+    changed: dict[str, Any] = {"scenario": scenario}
+    for part in ("prediction", "run"):
+        if getattr(finding, part) is not None:
+            changed[part] = msgspec.structs.replace(getattr(finding, part), id=scenario.id)
+    return msgspec.structs.replace(finding, **changed)
 
 
 class _Listener:
