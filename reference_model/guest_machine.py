@@ -20,7 +20,7 @@ from reference_model.slot_ioctls import SlotIoctls
 from reference_model.slots import Ring
 from reference_model.unpredictable import UndefinedError, UnpredictableError
 
-__all__ = ["UnpredictableError", "predict_guest"]
+__all__ = ["GuestMachine", "UnpredictableError", "predict_guest"]
 
 _UDF = 0
 _RET = 0xD65F_03C0
@@ -36,14 +36,16 @@ def predict_guest(
     skip = env.unmet(scenario.env) or unsupported(scenario, profile, env)
     if skip:
         return Prediction(id=scenario.id, profile=profile.name, skip=skip)
-    machine = _GuestMachine(scenario, profile, env)
+    machine = GuestMachine(scenario, profile, env)
     steps = tuple(
         StepPrediction((machine.step(index, step),)) for index, step in enumerate(scenario.steps)
     )
     return Prediction(id=scenario.id, profile=profile.name, steps=steps)
 
 
-class _GuestMachine:
+class GuestMachine:
+    """The state of a guest scenario's VM; each step changes it and tells what it shows."""
+
     def __init__(
         self, scenario: GuestScenario, profile: SemanticsProfile, env: Environment
     ) -> None:
@@ -64,6 +66,11 @@ class _GuestMachine:
             **SlotIoctls(self._memory, vm).handlers(),
             **HostOps(self._memory).handlers(),
         }
+
+    @property
+    def memory(self) -> GuestMemory:
+        """Slots, host memory and stage 2."""
+        return self._memory
 
     def step(self, index: int, op: sc.GuestOp) -> Observation:
         """Run one operation on the state and tell what it shows."""

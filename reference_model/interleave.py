@@ -280,7 +280,7 @@ class _Search:
         """
         slot = self._block.pages[op.page].slot
         knobs = self._block.knobs
-        if not knobs.relax_marks or (anybody.zapped >> op.page | anybody.switched >> slot) & 1:
+        if not knobs.sound or (anybody.zapped >> op.page | anybody.switched >> slot) & 1:
             return False
         if op.kind in ("r", "x") and not knobs.map_overwrites:
             return True

@@ -34,6 +34,11 @@ class RaceKnobs(Struct, frozen=True, kw_only=True):
     #: Wrong if False: write-protecting for the dirty log leaves the leaf writable.
     wrprotects: bool = True
 
+    @property
+    def sound(self) -> bool:
+        """False where a step is wrong on purpose."""
+        return self.relax_marks and self.wrprotects and self.dirty != "before_lock"
+
 
 RACE_KNOBS: dict[str, RaceKnobs] = {
     "v5.10": RaceKnobs(

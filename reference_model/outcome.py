@@ -57,6 +57,35 @@ class Observation(
     ring: tuple[tuple[int, int, int], ...] | UnsetType = UNSET
     #: An abort that the guest's own vector saw: ``{"ec": …, "fsc": …, "far": …}``; None: none.
     injected: dict[str, Any] | UnsetType | None = UNSET
+    # race: a parallel block
+    #: One allowed outcome of a repeat.
+    outcome: Outcome | UnsetType = UNSET
+    #: Observed: [times, outcome], each outcome once, in the order of their first coming.
+    histogram: tuple[tuple[int, Outcome], ...] | UnsetType = UNSET
+    #: Observed, over all repeats: name of a count of the fault path -> [times, count] pairs.
+    counts: dict[str, tuple[tuple[int, int], ...]] | UnsetType = UNSET
+
+
+class After(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a repeat of a block left behind, read when all its branches were done.
+
+    ``dirty``: slot id -> page offsets in its dirty log, for slots that have one. ``memory``:
+    [gpa, 8 bytes as a number] of each aligned 8 bytes that the block's accesses touch, ascending.
+    """
+
+    dirty: dict[str, tuple[int, ...]] = {}
+    memory: tuple[tuple[int, int], ...] = ()
+
+
+class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One repeat of a parallel block: per branch, what each of its operations showed.
+
+    ``after`` is UNSET where it was not read: after the last repeat, from which the scenario goes
+    on.
+    """
+
+    branches: tuple[tuple[Observation, ...], ...]
+    after: After | UnsetType = UNSET
 
 
 CHANNELS: tuple[str, ...] = Observation.__struct_fields__

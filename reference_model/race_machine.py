@@ -1,16 +1,148 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs a race scenario: its steps one by one, its blocks in every order that there is."""
+"""Runs a race scenario: its steps one by one, its blocks in every order that there is.
+
+Behind a block the VM may be in one of several states; a step then has the observations of all of
+them. The trace and the tables say nothing of those steps: how often a vCPU faulted in the block,
+and so which leaves it left, is not followed.
+"""
 
 from __future__ import annotations
 
-from reference_model.guest_machine import UnpredictableError
-from reference_model.outcome import Prediction
+import copy
+
+import msgspec
+from msgspec import UNSET
+
+from reference_model import scenario as sc
+from reference_model.fault import GuestMemory
+from reference_model.guest_limits import unsupported
+from reference_model.guest_machine import GuestMachine
+from reference_model.interleave import EndState, TooManyStatesError, block_ends
+from reference_model.interleave_block import Block
+from reference_model.interleave_knobs import RACE_KNOBS, RaceKnobs
+from reference_model.interleave_steps import UnfollowedCodeError, bits_of
+from reference_model.outcome import After, Observation, Outcome, Prediction, StepPrediction
 from reference_model.profiles import Environment, SemanticsProfile
-from reference_model.scenario import RaceScenario
+from reference_model.race_block import build, settle
+from reference_model.scenario import GuestScenario, Parallel, RaceScenario
+from reference_model.unpredictable import UndefinedError, UnpredictableError
+from reference_model.validate_race import step_ops
+
+#: States behind a block that are followed through the steps after it.
+MAX_STATES_BEHIND = 128
 
 
 def predict_race(
-    scenario: RaceScenario, profile: SemanticsProfile, env: Environment
+    scenario: RaceScenario,
+    profile: SemanticsProfile,
+    env: Environment,
+    knobs: RaceKnobs | None = None,
 ) -> Prediction:
-    """The set of outcomes that the profile allows for each step."""
-    raise UnpredictableError(0, "parallel blocks are not modelled yet")
+    """The set of outcomes that the profile allows for each step, or why it is a skip.
+
+    ``knobs`` replace the profile's own. UnpredictableError for a step whose outcome nothing
+    defines, and for a block that is too large to be searched.
+    """
+    plain = GuestScenario(
+        schema=1,
+        id=scenario.id,
+        vm=scenario.vm,
+        steps=tuple(op for step in scenario.steps for op in step_ops(step)),
+    )
+    skip = env.unmet(scenario.env) or unsupported(plain, profile, env)
+    if skip:
+        return Prediction(id=scenario.id, profile=profile.name, skip=skip)
+    machine = GuestMachine(plain, profile, env)
+    race = _Race(scenario, machine, knobs or RACE_KNOBS[profile.name])
+    steps = tuple(race.step(index, step) for index, step in enumerate(scenario.steps))
+    return Prediction(id=scenario.id, profile=profile.name, steps=steps)
+
+
+class _Race:
+    def __init__(self, scenario: RaceScenario, machine: GuestMachine, knobs: RaceKnobs) -> None:
+        self._scenario = scenario
+        self._knobs = knobs
+        #: The states that the VM may be in.
+        self._machines = [machine]
+        self._raced = False
+
+    def step(self, index: int, step: sc.GuestOp | Parallel) -> StepPrediction:
+        """What the step may show."""
+        if isinstance(step, Parallel):
+            return self._block(index, step)
+        seen = {}
+        for machine in self._machines:
+            one = machine.step(index, step)
+            if self._raced:
+                one = msgspec.structs.replace(
+                    one, faults=UNSET, maps=UNSET, marks=UNSET, leaves=UNSET
+                )
+            seen[repr(one)] = one
+        return StepPrediction(tuple(seen[key] for key in sorted(seen)))
+
+    def _block(self, index: int, block: Parallel) -> StepPrediction:
+        goes_on = index + 1 < len(self._scenario.steps)
+        outcomes: dict[str, Observation] = {}
+        behind: dict[str, GuestMachine] = {}
+        for machine in self._machines:
+            try:
+                built = build(machine, block, self._scenario.vm, self._knobs)
+                ends = block_ends(built)
+            except UndefinedError as error:
+                raise UnpredictableError(index, str(error)) from None
+            except UnfollowedCodeError as error:
+                raise UnpredictableError(
+                    index, f"the code {error} is none the model follows; call what prefill left"
+                ) from None
+            except TooManyStatesError as error:
+                raise UnpredictableError(
+                    index, f"the block allows {error}; take fewer branches or operations"
+                ) from None
+            for end in ends:
+                after = _after(machine.memory, built, block, end.state)
+                one = Observation(outcome=Outcome(branches=end.branches, after=after))
+                outcomes[repr(one)] = one
+                if goes_on:
+                    self._follow(index, machine, built, block, end.state, behind)
+        self._machines = list(behind.values())
+        self._raced = True
+        return StepPrediction(tuple(outcomes[key] for key in sorted(outcomes)))
+
+    def _follow(
+        self,
+        index: int,
+        machine: GuestMachine,
+        built: Block,
+        block: Parallel,
+        end: EndState,
+        behind: dict[str, GuestMachine],
+    ) -> None:
+        """The VM as it is behind one end; equal ends are followed once."""
+        key = f"{id(machine)} {end}"
+        if key in behind:
+            return
+        if len(behind) >= MAX_STATES_BEHIND:
+            raise UnpredictableError(
+                index,
+                f"the block leaves more than {MAX_STATES_BEHIND} states; make it the last step",
+            )
+        copied = copy.deepcopy(machine)
+        settle(copied.memory, built, block, end)
+        behind[key] = copied
+
+
+def _after(memory: GuestMemory, built: Block, block: Parallel, end: EndState) -> After:
+    """What the runtime reads when all branches are done."""
+    _, words, bitmaps = end
+    logs = {
+        slot.ident: None if slot.dirty is None else tuple(sorted(slot.dirty))
+        for slot in memory.slots.values()
+    }
+    for slot_ref, bits in zip(built.slots, bitmaps, strict=True):
+        logs[slot_ref.ident] = tuple(bits_of(bits)) if bits >= 0 else None
+    values = {ref.gpa: word for ref, word in zip(built.words, words, strict=True)}
+    held = [gpa for gpa in block.words if memory.slot_at(gpa >> memory.env.page_shift)]
+    return After(
+        dirty={str(ident): log for ident, log in sorted(logs.items()) if log is not None},
+        memory=tuple((gpa, values[gpa] if gpa in values else memory.load(gpa, 8)) for gpa in held),
+    )

@@ -291,6 +291,13 @@ class Parallel(Op, frozen=True, kw_only=True, tag="parallel"):
     repeat: Annotated[int, Meta(ge=1, le=100_000)] = 1
     hold: tuple[U64, ...] = ()
 
+    @property
+    def words(self) -> tuple[int, ...]:
+        """Addresses of the aligned 8 bytes that the block's accesses touch, ascending."""
+        ops = (op for branch in self.parallel for op in branch)
+        accesses = (Read, Write, Exec, Cas, HostRead, HostWrite)
+        return tuple(sorted({op.gpa & -8 for op in ops if isinstance(op, accesses)}))
+
 
 class RaceScenario(ScenarioBase, frozen=True, kw_only=True, tag="race"):
     """A guest scenario with parallel blocks."""
@@ -300,9 +307,7 @@ class RaceScenario(ScenarioBase, frozen=True, kw_only=True, tag="race"):
 
 
 Scenario: TypeAlias = PgtableScenario | GuestScenario | RaceScenario
-SCENARIO_TYPES: dict[
-    str, type[PgtableScenario] | type[GuestScenario] | type[RaceScenario]
-] = {
+SCENARIO_TYPES: dict[str, type[PgtableScenario] | type[GuestScenario] | type[RaceScenario]] = {
     "pgtable": PgtableScenario,
     "guest": GuestScenario,
     "race": RaceScenario,
