@@ -25,6 +25,18 @@ static bool sync_lines;
 static double last_flush;
 static jmp_buf *end_to;
 
+/* Where the steps of this thread go instead of into the record. */
+static __thread struct {
+	char *text;
+	size_t size;
+	size_t used;
+	size_t step;		/* where the current one began */
+} captured;
+
+/* Steps at the scenario's start that stand in the record already. */
+static u32 replayed, to_replay;
+static bool muted;		/* in one of them */
+
 int record_init(void)
 {
 	void *memory = mmap(NULL, SHARED_SIZE, PROT_READ | PROT_WRITE,
@@ -71,6 +83,8 @@ void record_begin(u32 index)
 	drop_written();
 	shared->index = index;
 	shared->steps = 0;
+	to_replay = 0;
+	muted = false;
 	shared->status = STATUS_NONE;
 	shared->full = false;
 	shared->module_ns = 0;
@@ -96,12 +110,59 @@ static size_t room(void)
 	return SHARED_SIZE - sizeof(*shared) - used;
 }
 
+void record_capture(char *text, size_t size)
+{
+	captured.text = text;
+	captured.size = size;
+	captured.used = 0;
+	if (text)
+		text[0] = '\0';
+}
+
+bool record_is_captured(void)
+{
+	return captured.text;
+}
+
+static void capture_text(const char *fmt, va_list args)
+{
+	size_t left = captured.size - captured.used;
+	int length = vsnprintf(captured.text + captured.used, left, fmt, args);
+
+	if (length < 0 || (size_t)length >= left)
+		scenario_infra("the steps of a branch do not fit into %zu bytes", captured.size);
+	captured.used += length;
+}
+
+void record_replay(void)
+{
+	replayed = 0;
+	to_replay = shared->steps;
+}
+
+bool record_is_replay(void)
+{
+	return replayed < to_replay;
+}
+
+void record_beat(void)
+{
+	__atomic_add_fetch(&shared->beats, 1, __ATOMIC_RELEASE);
+}
+
 void record_text(const char *fmt, ...)
 {
 	va_list args;
 	int length;
 
+	if (muted && !captured.text)
+		return;
 	va_start(args, fmt);
+	if (captured.text) {
+		capture_text(fmt, args);
+		va_end(args);
+		return;
+	}
 	length = vsnprintf(shared->text + used, room(), fmt, args);
 	va_end(args);
 	if (length < 0 || (size_t)length >= room()) {
@@ -162,6 +223,17 @@ bool record_flush_due(void)
 
 void step_begin(void)
 {
+	if (captured.text) {
+		record_text("%s", captured.used ? "," : "");
+		captured.step = captured.used;
+		return;
+	}
+	if (record_is_replay()) {
+		replayed++;
+		muted = true;
+		record_beat();
+		return;
+	}
 	record_text("# step {\"n\":%u", shared->steps);
 	__atomic_store_n(&shared->beats, shared->beats + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&shared->steps, shared->steps + 1, __ATOMIC_RELEASE);
@@ -189,7 +261,16 @@ void step_null(const char *key)
 
 void step_end(void)
 {
+	if (muted && !captured.text) {
+		muted = false;
+		return;
+	}
 	record_text("}");
+	if (captured.text) {
+		/* The comma in front of its first channel. */
+		captured.text[captured.step] = '{';
+		return;
+	}
 	if (shared->full)
 		scenario_infra("the record of step %u does not fit", shared->steps - 1);
 	record_commit();

@@ -85,6 +85,23 @@ void step_u64(const char *key, u64 value);
 void step_null(const char *key);
 void step_end(void);
 
+/*
+ * The steps of this thread go into a text of their own, {…},{…}, until this is
+ * called with NULL. What does not fit ends the scenario.
+ */
+void record_capture(char *text, size_t size);
+bool record_is_captured(void);
+
+/*
+ * The scenario begins again: as many steps as were begun so far are made without
+ * a record. Whether the next one is of these.
+ */
+void record_replay(void);
+bool record_is_replay(void);
+
+/* A sign of life where no step begins for long. */
+void record_beat(void);
+
 /* Ends the scenario here, in the child. */
 void scenario_done(void) __noreturn;
 void scenario_skip(const char *fmt, ...) __printf(1, 2) __noreturn;
