@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "record.h"
-#include "trace.h"
 #include "vm.h"
 
 #define PAGES_PER_WORD	64
@@ -62,8 +61,7 @@ void dirty_get(struct vm *vm, u32 id)
 	if (!ret)
 		record_dirty(bitmap, (round_up(pages, PAGES_PER_WORD) + BITMAP_SLACK * 8) /
 					     PAGES_PER_WORD);
-	trace_record();
-	step_end();
+	step_finish(vm);
 	free(bitmap);
 }
 
@@ -94,7 +92,6 @@ void dirty_clear(struct vm *vm, u32 id, u64 first_page, u64 num_pages,
 		if (list->pages[i] >= first_page && list->pages[i] - first_page < span)
 			set_bit(bitmap, list->pages[i] - first_page);
 	step_s64("ret", kvm_ioctl(vm->fd, KVM_CLEAR_DIRTY_LOG, &log));
-	trace_record();
-	step_end();
+	step_finish(vm);
 	free(bitmap);
 }

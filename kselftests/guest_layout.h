@@ -22,15 +22,20 @@
 
 /* What the guest is asked to do: one access, by one instruction. */
 #define GUEST_NOP		0
-#define GUEST_LDRB		1
-#define GUEST_LDRH		2
-#define GUEST_LDRW		3
-#define GUEST_LDRX		4
+#define GUEST_LDRB		1		/* of each kind: 1, 2, 4 and 8 bytes */
 #define GUEST_STRB		5
-#define GUEST_STRH		6
-#define GUEST_STRW		7
-#define GUEST_STRX		8
 #define GUEST_BLR		9
+#define GUEST_LDP		10
+#define GUEST_STP		11
+#define GUEST_LDRB_POST		12
+#define GUEST_STRB_POST		16
+#define GUEST_LDR_SIMD		20
+#define GUEST_STR_SIMD		24
+#define GUEST_CASAB		28
+#define GUEST_DC_ZVA		32
+#define GUEST_DC_CIVAC		33
+#define GUEST_AT_READ		34
+#define GUEST_AT_WRITE		35
 
 /* What came of it. */
 #define EVENT_NONE		0
@@ -43,11 +48,14 @@
 #define MAILBOX_SIZE		128
 #define MAILBOX_OP		0
 #define MAILBOX_CLEAN		4
-#define MAILBOX_GPA		8
+#define MAILBOX_ADDRESS		8
 #define MAILBOX_VALUE		16
 #define MAILBOX_EVENT		24
 #define MAILBOX_DATA		32
 #define MAILBOX_ESR		40
 #define MAILBOX_FAR		48
+#define MAILBOX_EXPECTED	56
+#define MAILBOX_TCR		64
+#define MAILBOX_TTBR1		72
 
 #endif /* HX_GUEST_LAYOUT_H */

@@ -3,15 +3,9 @@
 #include <errno.h>
 #include <linux/kvm.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "record.h"
-#include "trace.h"
 #include "vm.h"
-
-/* The code in a prefilled page: movz w0, #n; ret. */
-#define INSN_MOVZ_W0	0x52800000UL
-#define INSN_RET	0xd65f03c0UL
 
 /* --- bookkeeping ------------------------------------------------------------- */
 
@@ -43,65 +37,37 @@ static int set_region(struct vm *vm, u32 id, const struct slot *wanted)
 		.flags = wanted->flags,
 		.guest_phys_addr = wanted->gpa,
 		.memory_size = wanted->size,
-		.userspace_addr = (u64)wanted->memory,
+		.userspace_addr = (u64)wanted->memory.slot,
 	};
 
 	return kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
-static void record_region(int ret)
+static void record_region(struct vm *vm, int ret)
 {
 	step_s64("ret", ret);
-	trace_record();
-	step_end();
+	step_finish(vm);
 }
 
 /* --- slots -------------------------------------------------------------------- */
 
-/* Writes every page, so that the host's page tables hold a writable one. */
-static void prefill(struct vm *vm, struct slot *slot)
-{
-	char *page = slot->memory;
-	size_t n, length;
-	u64 code;
-
-#ifdef MADV_POPULATE_WRITE
-	/* Saves the faults; a kernel that lacks it takes them below. */
-	madvise(slot->memory, slot->mapped, MADV_POPULATE_WRITE);
-#endif
-	for (n = 0; n < slot->mapped / vm->page_size; n++, page += vm->page_size) {
-		code = INSN_RET << 32 | INSN_MOVZ_W0 | (n & 0xffff) << 5;
-		memcpy(page, &code, sizeof(code));
-		for (length = sizeof(code); length < vm->page_size; length *= 2)
-			memcpy(page + length, page, length);
-	}
-	if (vm->clean_stores)
-		__builtin___clear_cache(slot->memory, (char *)slot->memory + slot->mapped);
-}
-
-void slot_add(struct vm *vm, u32 id, u64 gpa, u64 size, u32 backing, u32 flags)
+void slot_make(struct vm *vm, u32 id, u64 gpa, u64 size, u32 flags, struct backing backing)
 {
 	struct slot *slot = slot_of(vm, id);
 	struct slot wanted = { .used = true, .flags = flags, .gpa = gpa, .size = size };
 	int ret;
 
 	step_begin();
-	wanted.mapped = round_up(size, vm->page_size);
-	wanted.memory = anon_memory(wanted.mapped);
-	if (!wanted.memory)
-		scenario_infra("%llu bytes for slot %u: %s", (unsigned long long)size, id,
-			       strerror(errno));
-	if (backing & PREFILL)
-		prefill(vm, &wanted);
+	wanted.memory = memory_new(&backing, size);
 	ret = set_region(vm, id, &wanted);
 	if (ret) {
-		munmap(wanted.memory, wanted.mapped);
+		memory_free(&wanted.memory);
 	} else {
 		if (slot->used)
-			munmap(slot->memory, slot->mapped);
+			memory_free(&slot->memory);
 		*slot = wanted;
 	}
-	record_region(ret);
+	record_region(vm, ret);
 }
 
 void slot_flags(struct vm *vm, u32 id, u32 flags)
@@ -116,7 +82,7 @@ void slot_flags(struct vm *vm, u32 id, u32 flags)
 		ret = set_region(vm, id, &wanted);
 	if (!ret)
 		*slot = wanted;
-	record_region(ret);
+	record_region(vm, ret);
 }
 
 void slot_move(struct vm *vm, u32 id, u64 gpa)
@@ -131,7 +97,7 @@ void slot_move(struct vm *vm, u32 id, u64 gpa)
 		ret = set_region(vm, id, &wanted);
 	if (!ret)
 		*slot = wanted;
-	record_region(ret);
+	record_region(vm, ret);
 }
 
 void slot_delete(struct vm *vm, u32 id)
@@ -145,8 +111,8 @@ void slot_delete(struct vm *vm, u32 id)
 	wanted.flags = 0;
 	ret = set_region(vm, id, &wanted);
 	if (!ret && slot->used) {
-		munmap(slot->memory, slot->mapped);
+		memory_free(&slot->memory);
 		memset(slot, 0, sizeof(*slot));
 	}
-	record_region(ret);
+	record_region(vm, ret);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From trace events to the channels faults and maps.
+ * From trace events to the channels faults, maps and marks.
  *
  * The runner and all its children stay on one CPU, whose buffer is all there is
  * to read.
@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "guest_layout.h"
@@ -19,12 +20,21 @@
 #include "tracefs.h"
 
 #define MAX_CALLS	4096	/* of the page-table API, in one step */
+#define MAX_MARKS	4096	/* pages marked dirty in one step */
 
 #define MAP_ARGS	"ipa=%x1:x64 size=%x2:x64 prot=%x4:x64"
 #define RELAX_ARGS	"ipa=%x1:x64 prot=%x2:x64"
 #define RETURN		"ret=$retval:s32"
+/*
+ * Takes (kvm, slot, gfn). Before 5.11 it was inlined into mark_page_dirty(kvm, gfn), which
+ * the fault path called.
+ */
+#define MARK_SYMBOL	"mark_page_dirty_in_slot"
+#define MARK_ARGS	"ipa=%x2:x64"
+#define MARK_SYMBOL_OLD	"mark_page_dirty"
+#define MARK_ARGS_OLD	"ipa=%x1:x64"
 
-enum kind { FAULT, MAP, MAP_RETURN, RELAX, RELAX_RETURN };
+enum kind { FAULT, MAP, MAP_RETURN, RELAX, RELAX_RETURN, MARK };
 
 /* In protected mode, kernels from 7.0 on call the pkvm_ functions instead. */
 static const struct probe {
@@ -64,16 +74,19 @@ struct call {
 	s32 ret;
 };
 
-static struct layout layouts[1 + ARRAY_SIZE(probes)];
+static struct layout layouts[2 + ARRAY_SIZE(probes)];
 static size_t layout_count;
 static struct trace_field type_field, pid_field;
-static bool have_faults, have_maps;
+static bool have_faults, have_maps, have_marks;
 static u32 own_pid;
+static u64 page_size;
 
 /* What happened since the last step. */
 static u64 faults;
 static struct call calls[MAX_CALLS];
 static size_t call_count;
+static u64 marks[MAX_MARKS];
+static size_t mark_count;
 static u64 own_calls;		/* for the runtime's own pages; not part of a step */
 static bool lost;
 
@@ -139,6 +152,27 @@ static int start_maps(const char **symbol)
 	return 0;
 }
 
+/* The field is called ipa like the others', and holds a page number. */
+static int start_marks(void)
+{
+	struct utsname name;
+	unsigned int major, minor;
+	char event[64];
+	bool old;
+	int ret;
+
+	uname(&name);
+	if (sscanf(name.release, "%u.%u", &major, &minor) != 2)
+		return -EINVAL;
+	old = major * 100 + minor < 511;
+	ret = tracefs_add_probe('p', "mark", old ? MARK_SYMBOL_OLD : MARK_SYMBOL,
+				old ? MARK_ARGS_OLD : MARK_ARGS);
+	if (ret)
+		return ret;
+	snprintf(event, sizeof(event), "%s/mark", tracefs_group());
+	return enable_event(MARK, event);
+}
+
 /* Stays on the CPU that it runs on; its number, or -errno. */
 static int stay_on_cpu(void)
 {
@@ -160,6 +194,7 @@ static bool none(missing_fn missing, const char *what, int ret)
 		 ret ? strerror(-ret) : "");
 	missing("faults", reason);
 	missing("maps", reason);
+	missing("marks", reason);
 	trace_stop();
 	return false;
 }
@@ -171,6 +206,7 @@ bool trace_start(bool wanted, missing_fn missing)
 	int cpu, ret;
 
 	cpu = stay_on_cpu();
+	page_size = sysconf(_SC_PAGESIZE);
 	if (!wanted)
 		return none(missing, "not asked for (--no-trace)", 0);
 	ret = tracefs_start(&what);
@@ -192,7 +228,13 @@ bool trace_start(bool wanted, missing_fn missing)
 		snprintf(reason, sizeof(reason), "kprobe on %s: %s", what, strerror(-ret));
 		missing("maps", reason);
 	}
-	return have_faults || have_maps;
+	ret = start_marks();
+	have_marks = !ret;
+	if (ret) {
+		snprintf(reason, sizeof(reason), "kprobe on " MARK_SYMBOL ": %s", strerror(-ret));
+		missing("marks", reason);
+	}
+	return have_faults || have_maps || have_marks;
 }
 
 void trace_stop(void)
@@ -201,6 +243,7 @@ void trace_stop(void)
 	tracefs_stop();
 	have_faults = false;
 	have_maps = false;
+	have_marks = false;
 }
 
 /* --- events ------------------------------------------------------------------------ */
@@ -244,6 +287,16 @@ static void call_returned(const struct layout *layout, const char *data, size_t 
 	call->ret = (s32)trace_field_value(data, size, &layout->ret);
 }
 
+static void page_marked(u64 ipa)
+{
+	if (reserved(ipa))
+		return;
+	if (mark_count == MAX_MARKS)
+		lost = true;
+	else
+		marks[mark_count++] = ipa;
+}
+
 static void on_event(const char *data, size_t size)
 {
 	u32 type = trace_field_value(data, size, &type_field);
@@ -258,6 +311,8 @@ static void on_event(const char *data, size_t size)
 			faults += !reserved(trace_field_value(data, size, &layout->ipa));
 		else if (layout->kind == MAP || layout->kind == RELAX)
 			call_entered(layout, data, size);
+		else if (layout->kind == MARK)
+			page_marked(trace_field_value(data, size, &layout->ipa) * page_size);
 		else
 			call_returned(layout, data, size);
 		return;
@@ -275,12 +330,15 @@ static void forget(void)
 {
 	faults = 0;
 	call_count = 0;
+	mark_count = 0;
 	own_calls = 0;
 }
 
 void trace_begin(void)
 {
 	collect();
+	/* A scenario that was killed may have left more than the buffers hold. */
+	lost = false;
 	/* Nothing seen of it means nothing would be seen of the steps either. */
 	if (have_maps && !own_calls)
 		scenario_infra("the trace shows nothing of the guest's start");
@@ -316,6 +374,12 @@ void trace_record(void)
 			record_call(&calls[i]);
 		}
 		record_text("]");
+	}
+	if (have_marks) {
+		step_key("marks");
+		for (i = 0; i < mark_count; i++)
+			record_text("%s%llu", i ? "," : "[", (unsigned long long)marks[i]);
+		record_text(mark_count ? "]" : "[]");
 	}
 	forget();
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What KVM's fault path did during a step, from tracefs: guest faults, and the
- * calls of the page-table API that they led to.
+ * calls of the page-table API and of the dirty log that they led to.
  */
 #ifndef HX_TRACE_H
 #define HX_TRACE_H
@@ -20,7 +20,7 @@ void trace_stop(void);
 /* Forgets what happened while the VM was made, once it was seen to be traced. */
 void trace_begin(void);
 
-/* Adds what happened since the last step to the record, as faults and maps. */
+/* Adds what happened since the last step to the record: faults, maps and marks. */
 void trace_record(void);
 
 #endif /* HX_TRACE_H */

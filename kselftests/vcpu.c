@@ -1,82 +1,68 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The steps of a vCPU: one access each, and what KVM and the guest made of it. */
+/* The steps of a vCPU: one access each. */
 #include <errno.h>
 #include <linux/kvm.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 #include "record.h"
-#include "trace.h"
 #include "vm.h"
 
 #define CORE_REG(reg) \
 	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(reg))
 
 #define SCTLR_EL1	ARM64_SYS_REG(3, 0, 1, 0, 0)
+#define CPACR_EL1	ARM64_SYS_REG(3, 0, 1, 0, 2)
 #define TTBR0_EL1	ARM64_SYS_REG(3, 0, 2, 0, 0)
 #define TCR_EL1		ARM64_SYS_REG(3, 0, 2, 0, 2)
 #define MAIR_EL1	ARM64_SYS_REG(3, 0, 10, 2, 0)
+#define ID_AA64MMFR1_EL1 ARM64_SYS_REG(3, 0, 0, 7, 1)
+#define HAFDBS		0xfUL
 #define VBAR_EL1	ARM64_SYS_REG(3, 0, 12, 0, 0)
 #define TPIDR_EL1	ARM64_SYS_REG(3, 0, 13, 0, 4)
 
 /* RES1 bits of ARMv8.0, MMU and caches on. */
 #define SCTLR_VALUE	(0x30d00800UL | 1UL << 12 | 1UL << 2 | 1UL << 0)
+#define SCTLR_M		1UL
+#define CPACR_FPEN	(3UL << 20)	/* no trap of SIMD */
 /* 48-bit VA in TTBR0, 4K granule, walks inner shareable write-back, 48-bit PA. */
-#define TCR_VALUE	(16UL | 1UL << 8 | 1UL << 10 | 3UL << 12 | 1UL << 23 | 5UL << 32)
+#define TCR_TTBR0	(16UL | 1UL << 8 | 1UL << 10 | 3UL << 12 | 5UL << 32)
+#define TCR_EPD1	(1UL << 23)	/* no walks of TTBR1 */
+#define TCR_TTBR1	(16UL << 16 | 1UL << 24 | 1UL << 26 | 3UL << 28 | 2UL << 30)
+#define TCR_HA		(1UL << 39)	/* walks set the access flag */
+#define TTBR1_BASE	0xffff000000000000UL
 #define MAIR_VALUE	0xffUL		/* attribute 0: Normal, write-back */
 
-#define ESR_EC(esr)	((esr) >> 26 & 0x3f)
-#define ESR_FSC(esr)	((esr) & 0x3f)
-#define ESR_FNV(esr)	((esr) >> 10 & 1)	/* the FAR is not valid */
-#define EC_UNKNOWN	0x00
-#define EC_IABT_CUR	0x21
-#define EC_DABT_CUR	0x25
+#define PAR_F		1UL
+#define PAR_FST		0x3fUL
+#define PAR_PA		0x0000fffffffff000UL
 
+#define DCZID_DZP	(1UL << 4)
+#define DCZID_BS	0xfUL
+
+#define ISS_WNR		(1UL << 6)	/* a write, not a read */
 #define MMIO_BYTE	0x5a		/* what loads from nowhere return */
+#ifndef HWCAP_ATOMICS
+#define HWCAP_ATOMICS		(1 << 8)
+#endif
 #ifndef KVM_EXIT_MEMORY_FAULT
 #define KVM_EXIT_MEMORY_FAULT	39
 #endif
 
-static const struct {
-	u32 reason;
-	const char *name;
-} exit_names[] = {
-	{ KVM_EXIT_UNKNOWN, "unknown" },
-	{ KVM_EXIT_DEBUG, "debug" },
-	{ KVM_EXIT_HYPERCALL, "hypercall" },
-	{ KVM_EXIT_FAIL_ENTRY, "fail_entry" },
-	{ KVM_EXIT_INTR, "intr" },
-	{ KVM_EXIT_INTERNAL_ERROR, "internal_error" },
-	{ KVM_EXIT_SYSTEM_EVENT, "system_event" },
-	{ KVM_EXIT_ARM_NISV, "arm_nisv" },
-	{ 31 /* KVM_EXIT_DIRTY_RING_FULL */, "dirty_ring_full" },
-	{ KVM_EXIT_MEMORY_FAULT, "memory_fault" },
-	{ 41 /* KVM_EXIT_ARM_SEA */, "arm_sea" },
-	{ 42 /* KVM_EXIT_ARM_LDST64B */, "arm_ldst64b" },
-};
-
 _Static_assert(sizeof(struct mailbox) == MAILBOX_SIZE &&
 	       offsetof(struct mailbox, op) == MAILBOX_OP &&
 	       offsetof(struct mailbox, clean) == MAILBOX_CLEAN &&
-	       offsetof(struct mailbox, gpa) == MAILBOX_GPA &&
+	       offsetof(struct mailbox, address) == MAILBOX_ADDRESS &&
 	       offsetof(struct mailbox, value) == MAILBOX_VALUE &&
 	       offsetof(struct mailbox, event) == MAILBOX_EVENT &&
 	       offsetof(struct mailbox, data) == MAILBOX_DATA &&
 	       offsetof(struct mailbox, esr) == MAILBOX_ESR &&
-	       offsetof(struct mailbox, far) == MAILBOX_FAR,
+	       offsetof(struct mailbox, far) == MAILBOX_FAR &&
+	       offsetof(struct mailbox, expected) == MAILBOX_EXPECTED &&
+	       offsetof(struct mailbox, tcr) == MAILBOX_TCR &&
+	       offsetof(struct mailbox, ttbr1) == MAILBOX_TTBR1,
 	       "C and assembler see the same mailbox");
-
-/* What KVM_RUN showed during one step. */
-struct outcome {
-	int ret;
-	bool rang;		/* the doorbell: the guest's loop says the step is done */
-	bool exited;		/* to userspace, other than by the doorbell */
-	u32 reason;		/* of the first such exit */
-	u64 mmio_gpa;
-	u64 mmio_data;
-	u32 mmio_len;
-	bool mmio_write;
-};
 
 /* --- registers --------------------------------------------------------------- */
 
@@ -116,13 +102,15 @@ void vcpu_create(struct vm *vm, u32 index, int run_size)
 	if (vcpu->run == MAP_FAILED)
 		scenario_infra("mmap of vCPU %u: %s", index, strerror(errno));
 	vcpu->mailbox = (struct mailbox *)(vm->runtime + (mailbox - RESERVED_START));
+	ring_map(vm, index);
 
 	set_reg(vcpu, MAIR_EL1, MAIR_VALUE);
-	set_reg(vcpu, TCR_EL1, TCR_VALUE);
+	set_reg(vcpu, TCR_EL1, TCR_TTBR0 | TCR_EPD1);
 	set_reg(vcpu, TTBR0_EL1, RUNTIME_TABLES);
 	set_reg(vcpu, VBAR_EL1, RUNTIME_CODE);
 	set_reg(vcpu, TPIDR_EL1, mailbox);
-	set_reg(vcpu, SCTLR_EL1, SCTLR_VALUE);
+	set_reg(vcpu, CPACR_EL1, CPACR_FPEN);
+	set_reg(vcpu, SCTLR_EL1, vm->stage1_off ? SCTLR_VALUE & ~SCTLR_M : SCTLR_VALUE);
 	restart(vcpu);
 }
 
@@ -140,12 +128,15 @@ static void keep_exit(struct outcome *out, const struct kvm_run *run)
 		return;
 	out->exited = true;
 	out->reason = run->exit_reason;
-	if (out->reason != KVM_EXIT_MMIO)
-		return;
-	out->mmio_gpa = run->mmio.phys_addr;
-	out->mmio_len = run->mmio.len;
-	out->mmio_write = run->mmio.is_write;
-	memcpy(&out->mmio_data, run->mmio.data, out->mmio_len <= 8 ? out->mmio_len : 8);
+	if (out->reason == KVM_EXIT_MMIO) {
+		out->gpa = run->mmio.phys_addr;
+		out->mmio_len = run->mmio.len;
+		out->write = run->mmio.is_write;
+		memcpy(&out->mmio_data, run->mmio.data, out->mmio_len <= 8 ? out->mmio_len : 8);
+	} else if (out->reason == KVM_EXIT_ARM_NISV) {
+		out->gpa = run->arm_nisv.fault_ipa;
+		out->write = run->arm_nisv.esr_iss & ISS_WNR;
+	}
 }
 
 static void run_step(struct vcpu *vcpu, struct outcome *out)
@@ -177,24 +168,69 @@ static void run_step(struct vcpu *vcpu, struct outcome *out)
 	}
 }
 
-static void command(struct vm *vm, u32 index, u32 op, u64 gpa, u64 value, struct outcome *out)
+/* A command, as the host thinks of it. */
+struct command {
+	u32 op;
+	struct access access;
+	u64 value;
+	u64 expected;
+};
+
+/*
+ * What TCR_EL1 has to be for the access; 0: as it is. Tables whose descriptors have no
+ * access flag need a walker that sets it.
+ */
+static u64 wanted_tcr(struct vm *vm, struct vcpu *vcpu, const struct access *access)
 {
+	u64 tcr = 0;
+
+	if (access->walk) {
+		tcr = TCR_TTBR0 | TCR_TTBR1;
+		if (vm->walks_without_af == access->tables + 1)
+			tcr |= TCR_HA;
+	} else if (vcpu->walks) {
+		tcr = TCR_TTBR0 | TCR_EPD1;
+	}
+	vcpu->walks = access->walk;
+	return tcr;
+}
+
+/* With stage 1 off the guest sees memory, and the host what may be newer in a cache. */
+static void share_mailbox(struct vm *vm, const struct mailbox *mailbox)
+{
+	const char *at = (const char *)mailbox;
+
+	asm volatile("dmb ish" : : : "memory");
+	for (; vm->stage1_off && at < (const char *)(mailbox + 1); at += 16)
+		asm volatile("dc civac, %0" : : "r"(at) : "memory");
+	if (vm->stage1_off)
+		asm volatile("dsb sy" : : : "memory");
+}
+
+static void command(struct vm *vm, u32 index, const struct command *command, struct outcome *out)
+{
+	const struct access *access = &command->access;
 	struct mailbox *mailbox;
 	struct slot *slot;
+	struct vcpu *vcpu;
 
 	if (index >= vm->vcpus)
 		scenario_infra("there is no vCPU %u", index);
-	stage1_cover(vm, gpa);
-	mailbox = vm->vcpu[index].mailbox;
-	slot = slot_at(vm, gpa, 1);
-	mailbox->op = op;
+	stage1_cover(vm, access->gpa);
+	vcpu = &vm->vcpu[index];
+	mailbox = vcpu->mailbox;
+	slot = slot_at(vm, access->gpa, 1);
+	mailbox->op = command->op;
 	mailbox->clean = vm->clean_stores && slot && !(slot->flags & READONLY);
-	mailbox->gpa = gpa;
-	mailbox->value = value;
+	mailbox->address = access->gpa | (access->walk ? TTBR1_BASE : 0);
+	mailbox->value = command->value;
+	mailbox->expected = command->expected;
+	mailbox->tcr = wanted_tcr(vm, vcpu, access);
+	mailbox->ttbr1 = access->walk ? access->tables : 0;
 	mailbox->event = EVENT_NONE;
-	asm volatile("dmb ish" : : : "memory");
-	run_step(&vm->vcpu[index], out);
-	asm volatile("dmb ish" : : : "memory");
+	share_mailbox(vm, mailbox);
+	run_step(vcpu, out);
+	share_mailbox(vm, mailbox);
 	if (out->rang && (mailbox->event == EVENT_NONE || mailbox->event == EVENT_OTHER))
 		scenario_infra("the guest lost its way: event %u, esr %#llx", mailbox->event,
 			       (unsigned long long)mailbox->esr);
@@ -202,90 +238,19 @@ static void command(struct vm *vm, u32 index, u32 op, u64 gpa, u64 value, struct
 
 void vcpu_warm(struct vm *vm, u32 index)
 {
+	const struct command nop = { .op = GUEST_NOP, .access.gpa = RUNTIME_CODE };
 	struct outcome out;
 
-	command(vm, index, GUEST_NOP, RUNTIME_CODE, 0, &out);
+	command(vm, index, &nop, &out);
 	if (!out.rang || out.exited || vm->vcpu[index].mailbox->event != EVENT_DONE)
 		scenario_infra("the guest does not start: KVM_RUN %d, exit reason %d, event %u",
 			       out.ret, out.exited ? (int)out.reason : -1,
 			       vm->vcpu[index].mailbox->event);
 }
 
-/* --- records ----------------------------------------------------------------- */
-
-static const char *exit_name(u32 reason)
-{
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(exit_names); i++)
-		if (exit_names[i].reason == reason)
-			return exit_names[i].name;
-	return NULL;
-}
-
-static void record_exit(const struct outcome *out)
-{
-	if (!out->exited) {
-		step_null("exit");
-		return;
-	}
-	step_key("exit");
-	if (out->reason == KVM_EXIT_MMIO) {
-		record_text("{\"reason\":\"mmio\",\"gpa\":%llu,\"len\":%u,\"write\":%s",
-			    (unsigned long long)out->mmio_gpa, out->mmio_len,
-			    out->mmio_write ? "true" : "false");
-		if (out->mmio_write)
-			record_text(",\"data\":%llu", (unsigned long long)out->mmio_data);
-		record_text("}");
-	} else if (exit_name(out->reason)) {
-		record_text("{\"reason\":\"%s\"}", exit_name(out->reason));
-	} else {
-		record_text("{\"reason\":\"exit-%u\"}", out->reason);
-	}
-}
-
-static void record_injected(const struct mailbox *mailbox)
-{
-	u64 ec = ESR_EC(mailbox->esr);
-
-	if (mailbox->event == EVENT_SERROR) {
-		step_key("injected");
-		record_text("{\"ec\":\"serror\"}");
-	} else if (mailbox->event != EVENT_SYNC) {
-		step_null("injected");
-	} else if (ec == EC_UNKNOWN) {
-		step_key("injected");
-		record_text("{\"ec\":\"undef\"}");
-	} else if (ec == EC_IABT_CUR || ec == EC_DABT_CUR) {
-		step_key("injected");
-		record_text("{\"ec\":\"%s\",\"fsc\":%u", ec == EC_IABT_CUR ? "iabt" : "dabt",
-			    (u32)ESR_FSC(mailbox->esr));
-		if (!ESR_FNV(mailbox->esr))
-			record_text(",\"far\":%llu", (unsigned long long)mailbox->far);
-		record_text("}");
-	} else {
-		step_key("injected");
-		record_text("{\"ec\":\"%#x\"}", (u32)ec);
-	}
-}
-
-static void record_step(struct vm *vm, u32 index, const struct outcome *out, bool has_data)
-{
-	const struct mailbox *mailbox = vm->vcpu[index].mailbox;
-
-	step_s64("ret", out->ret);
-	record_exit(out);
-	if (has_data && mailbox->event == EVENT_DONE)
-		step_u64("data", mailbox->data);
-	else if (has_data)
-		step_null("data");
-	record_injected(mailbox);
-	trace_record();
-	step_end();
-}
-
 /* --- the steps --------------------------------------------------------------- */
 
+/* The command of that size, in a row of four. */
 static u32 sized(u32 op, u32 size)
 {
 	u32 shift = __builtin_ctz(size);
@@ -295,29 +260,128 @@ static u32 sized(u32 op, u32 size)
 	return op + shift;
 }
 
-void guest_read(struct vm *vm, u32 vcpu, u64 gpa, u32 size)
+static u32 formed(const struct access *access, u32 size, u32 plain, u32 pair, u32 post, u32 simd)
 {
-	struct outcome out;
-
-	step_begin();
-	command(vm, vcpu, sized(GUEST_LDRB, size), gpa, 0, &out);
-	record_step(vm, vcpu, &out, true);
+	switch (access->form) {
+	case PAIR:
+		if (size != 8)
+			scenario_infra("a pair of words has 8 bytes, not %u", size);
+		return pair;
+	case WRITEBACK:
+		return sized(post, size);
+	case SIMD:
+		return sized(simd, size);
+	default:
+		return sized(plain, size);
+	}
 }
 
-void guest_write(struct vm *vm, u32 vcpu, u64 gpa, u32 size, u64 value)
+/*
+ * ID_AA64MMFR1_EL1.HAFDBS as the guest sees it; the host's own is hidden from programs.
+ * KVM shows it as it is, and lets it be read as one of the vCPU's registers.
+ */
+static bool has_hardware_af(const struct vcpu *vcpu)
 {
-	struct outcome out;
+	u64 value = 0;
+	struct kvm_one_reg reg = { .id = ID_AA64MMFR1_EL1, .addr = (u64)&value };
 
-	step_begin();
-	command(vm, vcpu, sized(GUEST_STRB, size), gpa, value, &out);
-	record_step(vm, vcpu, &out, false);
+	return !kvm_ioctl(vcpu->fd, KVM_GET_ONE_REG, &reg) && (value & HAFDBS);
 }
 
-void guest_exec(struct vm *vm, u32 vcpu, u64 gpa)
+/* One step: the command, and its record. */
+static void step(struct vm *vm, u32 vcpu, const struct command *what, bool has_data)
 {
 	struct outcome out;
 
+	if (what->access.walk && vm->walks_without_af == what->access.tables + 1 &&
+	    !has_hardware_af(&vm->vcpu[0]))
+		scenario_skip("needs a CPU whose walks set the access flag (FEAT_HAFDBS)");
 	step_begin();
-	command(vm, vcpu, GUEST_BLR, gpa, 0, &out);
-	record_step(vm, vcpu, &out, true);
+	command(vm, vcpu, what, &out);
+	vcpu_record(vm, vcpu, &out, has_data);
+}
+
+void guest_load(struct vm *vm, u32 vcpu, u32 size, struct access access)
+{
+	const struct command load = {
+		.op = formed(&access, size, GUEST_LDRB, GUEST_LDP, GUEST_LDRB_POST,
+			     GUEST_LDR_SIMD),
+		.access = access,
+	};
+
+	step(vm, vcpu, &load, true);
+}
+
+void guest_store(struct vm *vm, u32 vcpu, u32 size, u64 value, struct access access)
+{
+	const struct command store = {
+		.op = formed(&access, size, GUEST_STRB, GUEST_STP, GUEST_STRB_POST,
+			     GUEST_STR_SIMD),
+		.access = access,
+		.value = value,
+	};
+
+	step(vm, vcpu, &store, false);
+}
+
+void guest_call(struct vm *vm, u32 vcpu, struct access access)
+{
+	const struct command call = { .op = GUEST_BLR, .access = access };
+
+	step(vm, vcpu, &call, true);
+}
+
+void guest_cas(struct vm *vm, u32 vcpu, u64 gpa, u32 size, u64 expected, u64 value)
+{
+	const struct command cas = {
+		.op = sized(GUEST_CASAB, size),
+		.access.gpa = gpa,
+		.value = value,
+		.expected = expected,
+	};
+
+	if (!(getauxval(AT_HWCAP) & HWCAP_ATOMICS))
+		scenario_skip("needs a CPU with CAS (FEAT_LSE)");
+	step(vm, vcpu, &cas, true);
+}
+
+void guest_dc_zva(struct vm *vm, u32 vcpu, u64 gpa, u64 size)
+{
+	const struct command zva = {
+		.op = GUEST_DC_ZVA,
+		.access.gpa = gpa,
+		.expected = gpa + size,
+	};
+	u64 dczid;
+
+	asm("mrs %0, dczid_el0" : "=r"(dczid));
+	if (dczid & DCZID_DZP)
+		scenario_skip("needs a CPU with DC ZVA (DCZID_EL0.DZP is set)");
+	if (size % (4UL << (dczid & DCZID_BS)))
+		scenario_skip("needs DC ZVA blocks of at most %llu bytes, this CPU's have %lu",
+			      (unsigned long long)size, 4UL << (dczid & DCZID_BS));
+	step(vm, vcpu, &zva, false);
+}
+
+void guest_dc_civac(struct vm *vm, u32 vcpu, u64 gpa)
+{
+	const struct command civac = { .op = GUEST_DC_CIVAC, .access.gpa = gpa };
+
+	step(vm, vcpu, &civac, false);
+}
+
+void guest_at(struct vm *vm, u32 vcpu, bool write, struct access access)
+{
+	const struct command at = {
+		.op = write ? GUEST_AT_WRITE : GUEST_AT_READ,
+		.access = access,
+	};
+	struct mailbox *mailbox = vm->vcpu[vcpu < vm->vcpus ? vcpu : 0].mailbox;
+	struct outcome out;
+
+	step_begin();
+	command(vm, vcpu, &at, &out);
+	mailbox->data = mailbox->data & PAR_F ? 1 | (mailbox->data >> 1 & PAR_FST) << 1 :
+						mailbox->data & PAR_PA;
+	vcpu_record(vm, vcpu, &out, true);
 }

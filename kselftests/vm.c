@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Creating a VM: IPA size, dirty log mode, the runtime's memory, vCPUs. */
+/* Creating a VM: IPA size, abilities, the runtime's memory, vCPUs. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -17,8 +17,20 @@
 #error "the kernel headers are too old: linux/kvm.h of 5.10 or newer is needed"
 #endif
 
-/* Where slots' memory is mapped: far from everything, below 36 bits. */
-#define MEMORY_BASE	0x400000000UL
+/* Not in the headers of older kernels. */
+#ifndef KVM_CAP_DIRTY_LOG_RING_ACQ_REL
+#define KVM_CAP_DIRTY_LOG_RING_ACQ_REL		223
+#endif
+#ifndef KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP
+#define KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP	225
+#endif
+#ifndef KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE
+#define KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE	228
+#endif
+#ifndef KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES
+#define KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES	229
+#endif
+#define RING_ENTRY_SIZE		16
 
 /* Stage-1 descriptors: 4K granule, identity map, EL1 read-write-execute. */
 #define DESC_VALID		(1UL << 0)
@@ -31,8 +43,6 @@
 #define TABLE_ENTRIES		512
 #define MAX_TABLES		((RUNTIME_CODE + RUNTIME_SIZE - RUNTIME_TABLES) / SZ_4K)
 
-#define CTR_EL0_IDC		(1UL << 28)
-
 int kvm_ioctl(int fd, unsigned long request, const void *argument)
 {
 	int ret = ioctl(fd, request, argument);
@@ -40,30 +50,16 @@ int kvm_ioctl(int fd, unsigned long request, const void *argument)
 	return ret < 0 ? -errno : ret;
 }
 
-static int check_extension(int fd, long capability)
+int kvm_has(int fd, long capability)
 {
 	return kvm_ioctl(fd, KVM_CHECK_EXTENSION, (const void *)capability);
 }
 
-void *anon_memory(size_t size)
+void step_finish(struct vm *vm)
 {
-	static u64 next = MEMORY_BASE;
-	void *memory;
-
-	do {
-		memory = mmap((void *)next, size, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-		/* A gap of 2M keeps the memory of two slots apart. */
-		next += round_up(size, SZ_2M) + SZ_2M;
-	} while (memory == MAP_FAILED && errno == EEXIST);
-	if (memory == MAP_FAILED)
-		return NULL;
-	/* EINVAL: a kernel without huge pages has none to avoid. */
-	if (madvise(memory, size, MADV_NOHUGEPAGE) && errno != EINVAL) {
-		munmap(memory, size);
-		return NULL;
-	}
-	return memory;
+	(void)vm;
+	trace_record();
+	step_end();
 }
 
 /* --- stage-1 tables --------------------------------------------------------- */
@@ -108,11 +104,11 @@ static void add_runtime_slot(struct vm *vm)
 	size_t code = guest_code_end - guest_code;
 	int ret;
 
-	vm->runtime = anon_memory(RUNTIME_SIZE);
+	vm->runtime = memory_private(RUNTIME_SIZE);
 	if (!vm->runtime)
 		scenario_infra("no memory for the runtime: %s", strerror(errno));
 	memcpy(runtime_memory(vm, RUNTIME_CODE), guest_code, code);
-	__builtin___clear_cache(vm->runtime, vm->runtime + code);
+	memory_clean(vm->runtime, code);
 	/* Written to now, or the guest would find the read-only zero page. */
 	memset(runtime_memory(vm, RUNTIME_MAILBOXES), 0, SZ_4K);
 	new_table(vm);
@@ -126,7 +122,7 @@ static void add_runtime_slot(struct vm *vm)
 
 static int create_vm(int kvm, u32 ipa_bits)
 {
-	int limit = check_extension(kvm, KVM_CAP_ARM_VM_IPA_SIZE);
+	int limit = kvm_has(kvm, KVM_CAP_ARM_VM_IPA_SIZE);
 	int fd;
 
 	/* 0: a kernel or CPU that knows one size only. */
@@ -150,7 +146,7 @@ static void set_dirty_log_mode(struct vm *vm, enum manual_protect mode)
 	cap.args[0] = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE;
 	if (mode == INIT_SET)
 		cap.args[0] |= KVM_DIRTY_LOG_INITIALLY_SET;
-	ret = check_extension(vm->fd, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2);
+	ret = kvm_has(vm->fd, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2);
 	if (ret < 0 || (~(u64)ret & cap.args[0]))
 		scenario_skip("needs manual dirty log protection %#llx, this kernel has %#x",
 			      (unsigned long long)cap.args[0], ret < 0 ? 0 : ret);
@@ -159,12 +155,48 @@ static void set_dirty_log_mode(struct vm *vm, enum manual_protect mode)
 		scenario_infra("KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: %s", strerror(-ret));
 }
 
-static bool stores_need_cleaning(void)
+/* An ability that the kernel, or this machine, may lack: then the value of sign is 0. */
+static void enable(struct vm *vm, u32 capability, u32 sign, u64 argument, const char *what)
 {
-	u64 ctr;
+	struct kvm_enable_cap cap = { .cap = capability, .args = { argument } };
+	int ret;
 
-	asm("mrs %0, ctr_el0" : "=r"(ctr));
-	return !(ctr & CTR_EL0_IDC);
+	if (kvm_has(vm->fd, sign) <= 0)
+		scenario_skip("needs %s, this kernel has none", what);
+	ret = kvm_ioctl(vm->fd, KVM_ENABLE_CAP, &cap);
+	if (ret)
+		scenario_skip("needs %s %#llx, this kernel says: %s", what,
+			      (unsigned long long)argument, strerror(-ret));
+}
+
+/* Before the first vCPU, and the bitmap beside the rings before the first slot. */
+static void enable_rings(struct vm *vm, u32 entries, bool bitmap)
+{
+	int limit = kvm_has(vm->fd, KVM_CAP_DIRTY_LOG_RING_ACQ_REL);
+
+	if (limit > 0 && entries * (u64)RING_ENTRY_SIZE > (u64)limit)
+		scenario_skip("needs dirty rings of %u entries, this kernel has %d", entries,
+			      limit / RING_ENTRY_SIZE);
+	enable(vm, KVM_CAP_DIRTY_LOG_RING_ACQ_REL, KVM_CAP_DIRTY_LOG_RING_ACQ_REL,
+	       entries * (u64)RING_ENTRY_SIZE, "KVM_CAP_DIRTY_LOG_RING_ACQ_REL");
+	if (bitmap)
+		enable(vm, KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP, KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP,
+		       0, "KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP");
+	vm->ring_entries = entries;
+}
+
+static void set_abilities(struct vm *vm, const struct vm_config *config)
+{
+	if (config->dirty_ring)
+		enable_rings(vm, config->dirty_ring, config->ring_bitmap);
+	set_dirty_log_mode(vm, config->manual_protect);
+	if (config->eager_split)
+		enable(vm, KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE,
+		       KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES, config->eager_split,
+		       "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE");
+	if (config->nisv_to_user)
+		enable(vm, KVM_CAP_ARM_NISV_TO_USER, KVM_CAP_ARM_NISV_TO_USER, 0,
+		       "KVM_CAP_ARM_NISV_TO_USER");
 }
 
 struct vm *vm_create(struct vm_config config)
@@ -183,10 +215,12 @@ struct vm *vm_create(struct vm_config config)
 		scenario_infra("KVM_GET_VCPU_MMAP_SIZE: %s", strerror(-run_size));
 
 	vm->page_size = sysconf(_SC_PAGESIZE);
-	vm->clean_stores = stores_need_cleaning();
+	vm->clean_stores = memory_needs_cleaning();
+	vm->stage1_off = config.stage1_off;
 	vm->vcpus = config.vcpus;
+	vm->uffd = -1;
 	vm->fd = create_vm(kvm, config.ipa_bits);
-	set_dirty_log_mode(vm, config.manual_protect);
+	set_abilities(vm, &config);
 	add_runtime_slot(vm);
 	for (i = 0; i < vm->vcpus; i++)
 		vcpu_create(vm, i, run_size);

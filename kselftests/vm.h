@@ -3,6 +3,7 @@
 #ifndef HX_VM_H
 #define HX_VM_H
 
+#include "backing.h"
 #include "guest.h"
 #include "guest_layout.h"
 
@@ -10,24 +11,36 @@
 #define MAX_SLOTS	512
 
 struct kvm_run;
+/* struct kvm_dirty_gfn, which headers of older kernels lack. */
+struct ring_entry {
+	u32 flags;
+	u32 slot;
+	u64 offset;
+};
 
 /* The page at RUNTIME_MAILBOXES is an array of these; see guest_layout.h. */
 struct mailbox {
 	u32 op;
 	u32 clean;		/* make a store visible to instruction fetches */
-	u64 gpa;
+	u64 address;		/* virtual */
 	u64 value;
 	u32 event;
 	u32 unused;
 	u64 data;
 	u64 esr;
 	u64 far;
+	u64 expected;		/* of cas; the end, of dc zva */
+	u64 tcr;		/* to be set before the access, with ttbr1; 0: as they are */
+	u64 ttbr1;
 } __attribute__((aligned(MAILBOX_SIZE)));
 
 struct vcpu {
 	int fd;
 	struct kvm_run *run;
 	struct mailbox *mailbox;
+	bool walks;		/* TTBR1_EL1 is in use */
+	struct ring_entry *ring;
+	u64 fetched;		/* entries taken from the ring */
 };
 
 struct slot {
@@ -35,8 +48,7 @@ struct slot {
 	u32 flags;
 	u64 gpa;
 	u64 size;
-	void *memory;
-	size_t mapped;		/* bytes mapped at memory: size in whole pages */
+	struct memory memory;
 };
 
 struct vm {
@@ -44,9 +56,14 @@ struct vm {
 	u32 vcpus;
 	size_t page_size;
 	bool clean_stores;	/* CTR_EL0.IDC is 0 */
+	bool stage1_off;
+	u32 ring_entries;	/* of each vCPU's dirty ring; 0: none */
+	int uffd;		/* -1: not yet */
+	u64 uffd_features;
 	char *runtime;		/* host address of RESERVED_START */
 	u32 tables;		/* stage-1 tables handed out */
 	u32 slots;		/* slot ids seen are below this */
+	u64 walks_without_af;	/* one behind the tables last written so; 0: none */
 	struct vcpu vcpu[MAX_VCPUS];
 	struct slot slot[MAX_SLOTS];
 };
@@ -57,11 +74,14 @@ extern const char guest_code[], guest_next[], guest_code_end[];
 /* ioctl: its value, or -errno. */
 int kvm_ioctl(int fd, unsigned long request, const void *argument);
 
+/* KVM_CHECK_EXTENSION. */
+int kvm_has(int fd, long capability);
+
+/* Writes the channels that every step has, and ends its record. */
+void step_finish(struct vm *vm);
+
 /* Lets the guest's stage-1 tables cover the gigabyte that holds this address. */
 void stage1_cover(struct vm *vm, u64 gpa);
-
-/* Fresh private memory without huge pages, aligned to 2M; NULL with errno. */
-void *anon_memory(size_t size);
 
 /* The slot of this id, in use or not; ends the scenario where no slot can have it. */
 struct slot *slot_of(struct vm *vm, u32 id);
@@ -69,10 +89,31 @@ struct slot *slot_of(struct vm *vm, u32 id);
 /* The slot in use that holds all of [gpa, gpa + size), or NULL. */
 struct slot *slot_at(struct vm *vm, u64 gpa, u64 size);
 
-/* Sets up a vCPU to run the guest loop with the MMU on. */
+/* The host memory behind [gpa, gpa + size); ends the scenario where no slot holds it. */
+char *host_address(struct vm *vm, u64 gpa, u64 size);
+
+/* Sets up a vCPU to run the guest loop. */
 void vcpu_create(struct vm *vm, u32 index, int run_size);
 
 /* Lets a vCPU touch every page that it needs, so that no step has to. */
 void vcpu_warm(struct vm *vm, u32 index);
+
+/* Maps a vCPU's dirty ring, where the VM has them. */
+void ring_map(struct vm *vm, u32 index);
+
+/* What a command made of one vCPU: see vcpu_record.c. */
+struct outcome {
+	int ret;
+	bool rang;		/* the doorbell: the guest's loop says the step is done */
+	bool exited;		/* to userspace, other than by the doorbell */
+	u32 reason;		/* of the first such exit */
+	u64 gpa;		/* of an MMIO or NISV exit */
+	u64 mmio_data;
+	u32 mmio_len;
+	bool write;
+};
+
+/* Writes and ends the record of a vCPU's step; data is what an access read. */
+void vcpu_record(struct vm *vm, u32 index, const struct outcome *out, bool has_data);
 
 #endif /* HX_VM_H */

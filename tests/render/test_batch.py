@@ -31,7 +31,7 @@ def _guest(*steps: sc.GuestOp, ident: str = "x", title: str = "") -> GuestScenar
     return GuestScenario(schema=1, id=ident, title=title, steps=steps)
 
 
-@pytest.mark.parametrize("name", ["every-op", "two"])
+@pytest.mark.parametrize("name", ["every-op", "two", "whole-language"])
 def test_golden(name: str) -> None:
     assert render_batch(_scenarios(name)) == (_HERE / f"{name}.c").read_text()
 

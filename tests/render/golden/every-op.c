@@ -10,7 +10,9 @@
 static void test_every_op(void)
 {
 	struct vm *vm = vm_create((struct vm_config){
-		.vcpus = 2, .ipa_bits = 36, .manual_protect = INIT_SET,
+		.vcpus = 2,
+		.ipa_bits = 36,
+		.manual_protect = INIT_SET,
 	});
 
 	slot_add(vm, 1, 0x80000000, SZ_2M, BACKING_ANON, 0);	/* 0 */

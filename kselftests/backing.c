@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Host memory behind slots: kinds, huge pages, and what stands in it. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "backing.h"
+#include "pages.h"
+#include "record.h"
+
+/* Where slots' memory is mapped: far from everything, below 36 bits. */
+#define MEMORY_BASE	0x400000000UL
+
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT	26
+#endif
+
+/* The code in a prefilled page: movz w0, #n; ret. */
+#define INSN_MOVZ_W0	0x52800000UL
+#define INSN_RET	0xd65f03c0UL
+
+#define CTR_EL0_IDC	(1UL << 28)
+
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
+
+/* --- small things ----------------------------------------------------------------- */
+
+long kernel_number(const char *path)
+{
+	char text[32];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return -1;
+	text[n] = '\0';
+	return strtol(text, NULL, 10);
+}
+
+bool memory_needs_cleaning(void)
+{
+	u64 ctr;
+
+	asm("mrs %0, ctr_el0" : "=r"(ctr));
+	return !(ctr & CTR_EL0_IDC);
+}
+
+void memory_clean(const void *start, size_t size)
+{
+	if (memory_needs_cleaning())
+		__builtin___clear_cache((char *)start, (char *)start + size);
+}
+
+static u64 round_down(u64 value, u64 multiple)
+{
+	return value / multiple * multiple;
+}
+
+/* What a level-2 entry of the host's own tables maps: a table of 8-byte entries. */
+static u64 pmd_size(void)
+{
+	u64 page = sysconf(_SC_PAGESIZE);
+
+	return page * (page / 8);
+}
+
+/* --- where ------------------------------------------------------------------------- */
+
+/* Room that nothing is mapped in, of a multiple of align at one, with a gap behind it. */
+static char *new_area(size_t size, u64 align)
+{
+	static u64 next = MEMORY_BASE;
+	u64 area = round_up(next, align);
+
+	next = area + round_up(size, align) + SZ_2M;
+	return (char *)area;
+}
+
+/* Maps exactly there; with NULL, or what mmap() says. */
+static char *map_at(char *area, size_t size, int prot, int flags, int fd)
+{
+	char *memory = mmap(area, size, prot, flags | MAP_FIXED_NOREPLACE, fd, 0);
+
+	if (memory == MAP_FAILED)
+		return NULL;
+	if (memory != area) {
+		/* A kernel before 4.17 takes the address for a hint. */
+		munmap(memory, size);
+		errno = EEXIST;
+		return NULL;
+	}
+	return memory;
+}
+
+static char *map_fresh(char *area, size_t size)
+{
+	char *memory = map_at(area, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	/* EINVAL: a kernel without huge pages has none to avoid. */
+	if (memory && madvise(memory, size, MADV_NOHUGEPAGE) && errno != EINVAL) {
+		munmap(memory, size);
+		return NULL;
+	}
+	return memory;
+}
+
+/* --- huge pages ----------------------------------------------------------------------- */
+
+static bool thp_is(const char *choice)
+{
+	char text[64] = "", chosen[16];
+	int fd = open(THP "enabled", O_RDONLY | O_CLOEXEC);
+	bool is = false;
+
+	if (fd < 0)
+		scenario_skip("needs transparent huge pages, this kernel has none");
+	snprintf(chosen, sizeof(chosen), "[%s]", choice);
+	if (read(fd, text, sizeof(text) - 1) > 0)
+		is = strstr(text, chosen);
+	close(fd);
+	return is;
+}
+
+static void map_thp(struct memory *memory, u32 what)
+{
+	if (thp_is("never") || ((what & THP_ALWAYS) && !thp_is("always")))
+		scenario_skip("needs transparent huge pages: " THP "enabled is not %s",
+			      what & THP_ALWAYS ? "always" : "always or madvise");
+	memory->area = map_at(memory->area, memory->area_size, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	if (memory->area && (what & THP_MADVISE) &&
+	    madvise(memory->area, memory->area_size, MADV_HUGEPAGE))
+		scenario_infra("MADV_HUGEPAGE: %s", strerror(errno));
+}
+
+/* Touches every block; a second time after compaction where one is of small pages. */
+static void fill_with_thp(const struct memory *memory)
+{
+	u64 block = pmd_size();
+	int attempt, fd;
+	size_t at;
+
+	for (attempt = 0; attempt < 2; attempt++) {
+		for (at = 0; at < memory->area_size; at += block)
+			*(volatile char *)(memory->area + at) = 0;
+		if (pages_are_huge(memory->area, memory->area_size, block))
+			return;
+		madvise(memory->area, memory->area_size, MADV_DONTNEED);
+		fd = open("/proc/sys/vm/compact_memory", O_WRONLY | O_CLOEXEC);
+		if (fd >= 0) {
+			if (write(fd, "1", 1) < 0)
+				attempt = 1;
+			close(fd);
+		}
+	}
+	scenario_skip("no huge page of %llu bytes to be had", (unsigned long long)block);
+}
+
+static void map_hugetlb(struct memory *memory, u64 page_size)
+{
+	char path[96];
+	long pages, free_pages;
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
+		 (unsigned long long)page_size / 1024);
+	pages = kernel_number(path);
+	if (pages < 0)
+		scenario_skip("needs hugetlb pages of %llu bytes, this kernel has no such size",
+			      (unsigned long long)page_size);
+	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%llukB/free_hugepages",
+		 (unsigned long long)page_size / 1024);
+	free_pages = kernel_number(path);
+	memory->area = map_at(memory->area, memory->area_size, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
+				      __builtin_ctzll(page_size) << MAP_HUGE_SHIFT, -1);
+	if (!memory->area && errno == ENOMEM)
+		scenario_skip("needs %llu hugetlb pages of %llu bytes, %ld of %ld are free",
+			      (unsigned long long)(memory->area_size / page_size),
+			      (unsigned long long)page_size, free_pages, pages);
+}
+
+/* --- what stands in it ------------------------------------------------------------------- */
+
+/* Page n of the slot holds n; whole pages of what lies around it hold anything. */
+static void prefill(char *memory, size_t size)
+{
+	size_t page_size = sysconf(_SC_PAGESIZE), n, length;
+	char *page = memory;
+	u64 code;
+
+	for (n = 0; n < size / page_size; n++, page += page_size) {
+		code = INSN_RET << 32 | INSN_MOVZ_W0 | (n & 0xffff) << 5;
+		memcpy(page, &code, sizeof(code));
+		for (length = sizeof(code); length < page_size; length *= 2)
+			memcpy(page + length, page, length);
+	}
+	memory_clean(memory, size);
+}
+
+static void write_whole_area(const struct memory *memory)
+{
+	size_t page_size = sysconf(_SC_PAGESIZE), at;
+
+#ifdef MADV_POPULATE_WRITE
+	/* Saves the faults; a kernel that lacks it takes them below. */
+	madvise(memory->area, memory->area_size, MADV_POPULATE_WRITE);
+#endif
+	for (at = 0; memory->area_size > memory->slot_size && at < memory->area_size;
+	     at += page_size)
+		*(volatile char *)(memory->area + at) = 0;
+	prefill(memory->slot, memory->slot_size);
+}
+
+static void read_every_page(const struct memory *memory)
+{
+	size_t page_size = sysconf(_SC_PAGESIZE), at;
+
+	for (at = 0; at < memory->slot_size; at += page_size)
+		(void)*(volatile char *)(memory->slot + at);
+}
+
+/* --- files ---------------------------------------------------------------------------------- */
+
+static int new_file(size_t size)
+{
+	int fd = memfd_create("hx", MFD_CLOEXEC);
+
+	if (fd < 0 && errno == ENOSYS)
+		scenario_skip("needs memfd_create, this kernel has none");
+	if (fd < 0 || ftruncate(fd, size))
+		scenario_infra("memfd of %zu bytes: %s", size, strerror(errno));
+	return fd;
+}
+
+static void map_memfd(struct memory *memory)
+{
+	int fd = new_file(memory->area_size);
+
+	memory->area = map_at(memory->area, memory->area_size, PROT_READ | PROT_WRITE,
+			      MAP_SHARED, fd);
+	close(fd);
+}
+
+/* Written through another mapping, which is gone then; opened anew, for reading only. */
+static void map_file_ro(struct memory *memory)
+{
+	size_t size = memory->area_size;
+	int fd = new_file(size), reader;
+	char path[40], *writer;
+
+	writer = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (writer == MAP_FAILED)
+		scenario_infra("mapping of a file of %zu bytes: %s", size, strerror(errno));
+	prefill(writer, size);
+	munmap(writer, size);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	reader = open(path, O_RDONLY | O_CLOEXEC);
+	close(fd);
+	if (reader < 0)
+		scenario_infra("%s: %s", path, strerror(errno));
+	memory->area = map_at(memory->area, size, PROT_READ, MAP_SHARED, reader);
+	close(reader);
+}
+
+/* --- all kinds ------------------------------------------------------------------------------- */
+
+/* Small pages: the slot's alone. Huge ones: out to their boundaries on both sides. */
+static void place(struct memory *memory, const struct backing *backing, u64 size)
+{
+	u64 page = sysconf(_SC_PAGESIZE), block = pmd_size(), reach = page, begin, end;
+	u64 base;
+
+	if (backing->page_size > block)
+		block = backing->page_size;
+	if (memory->kind == BACKING_HUGETLB)
+		reach = backing->page_size;
+	else if (backing->what & (THP_MADVISE | THP_ALWAYS))
+		reach = block;
+	begin = round_down(backing->offset, reach);
+	end = round_up(backing->offset + size, reach);
+	base = (u64)new_area(end, block);
+	memory->slot_size = round_up(size, page);
+	memory->slot = (char *)(base + backing->offset);
+	memory->area = (char *)(base + begin);
+	memory->area_size = end - begin;
+}
+
+struct memory memory_new(const struct backing *backing, u64 size)
+{
+	struct memory memory = { .kind = backing->what & BACKING_KIND };
+	bool huge = backing->what & (THP_MADVISE | THP_ALWAYS);
+
+	place(&memory, backing, size);
+	switch (memory.kind) {
+	case BACKING_ANON:
+		if (huge)
+			map_thp(&memory, backing->what);
+		else
+			memory.area = map_fresh(memory.area, memory.area_size);
+		break;
+	case BACKING_ZERO:
+		memory.area = map_fresh(memory.area, memory.area_size);
+		break;
+	case BACKING_SHMEM:
+		memory.area = map_at(memory.area, memory.area_size, PROT_READ | PROT_WRITE,
+				     MAP_SHARED | MAP_ANONYMOUS, -1);
+		break;
+	case BACKING_MEMFD:
+		map_memfd(&memory);
+		break;
+	case BACKING_HUGETLB:
+		map_hugetlb(&memory, backing->page_size);
+		break;
+	case BACKING_FILE_RO:
+		map_file_ro(&memory);
+		break;
+	default:
+		scenario_skip("needs device memory, and none is known on this machine");
+	}
+	if (!memory.area)
+		scenario_infra("%llu bytes of memory: %s", (unsigned long long)size,
+			       strerror(errno));
+	if (memory.kind == BACKING_ZERO || memory.kind == BACKING_FILE_RO) {
+		read_every_page(&memory);
+	} else if (backing->what & PREFILL) {
+		if (huge)
+			fill_with_thp(&memory);
+		write_whole_area(&memory);
+	}
+	return memory;
+}
+
+char *memory_private(size_t size)
+{
+	char *memory = map_fresh(new_area(size, SZ_2M), size);
+
+	if (memory && madvise(memory, size, MADV_DONTFORK)) {
+		munmap(memory, size);
+		return NULL;
+	}
+	return memory;
+}
+
+void memory_free(const struct memory *memory)
+{
+	munmap(memory->area, memory->area_size);
+}
