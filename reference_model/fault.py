@@ -7,10 +7,12 @@ memory, leaves to userspace, is answered with an injected abort or fails.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
 
+from reference_model.choice import Chooser
 from reference_model.fault_knobs import FaultKnobs
 from reference_model.guest_stage2 import Leaf, Stage2
 from reference_model.memory import HostProt, Touched
@@ -18,9 +20,11 @@ from reference_model.profiles import Environment
 from reference_model.slots import Ring, Slot
 from reference_model.unpredictable import UndefinedError
 
-ENOMEM, EFAULT = -12, -14
+ENOMEM, EFAULT, ENOSYS = -12, -14, -38
 #: Synchronous External abort, not on a table walk (ESR_ELx.IFSC/DFSC, Arm ARM D24.2.40).
 FSC_EXTABT = 0x10
+#: The same, on a walk: 0x14 and the level.
+FSC_EXTABT_WALK = 0x14
 #: What the runtime answers to an MMIO load, cut to the load's size.
 MMIO_FILL = 0x5A5A_5A5A_5A5A_5A5A
 #: HPFAR_EL2.FIPA holds IPA[47:12].
@@ -56,7 +60,25 @@ class _Perms(Struct, frozen=True):
     x: bool
 
 
-class _Trail:
+class Access(Struct, frozen=True, kw_only=True):
+    """One access of a vCPU as the hardware makes it.
+
+    ``kind``: "r", "w" or "x". ``va``: what FAR holds. ``level``: it is the read (or, to set the
+    access flag, the write) of a stage-1 descriptor of that level; ``is_fetch`` tells whose walk.
+    ``has_syndrome``: ESR_EL2.ISV of an abort. ``maintenance``: ESR_EL2.CM.
+    """
+
+    gpa: int
+    kind: str
+    vcpu: int = 0
+    va: int
+    level: int | None = None
+    is_fetch: bool = False
+    has_syndrome: bool = True
+    maintenance: bool = False
+
+
+class Trail:
     """What an access has caused so far."""
 
     def __init__(self) -> None:
@@ -65,6 +87,7 @@ class _Trail:
         self.faults = 0
 
     def effect(self, **how: Any) -> Effect:
+        """The end of the access."""
         return Effect(faults=self.faults, maps=tuple(self.calls), marks=tuple(self.marks), **how)
 
 
@@ -72,7 +95,13 @@ class GuestMemory:
     """Slots, host memory, stage 2 and dirty rings of one VM, and the two sides that touch them."""
 
     def __init__(
-        self, ipa_bits: int, knobs: FaultKnobs, env: Environment, rings: tuple[Ring, ...] = ()
+        self,
+        ipa_bits: int,
+        knobs: FaultKnobs,
+        env: Environment,
+        rings: tuple[Ring, ...] = (),
+        *,
+        nisv_to_user: bool = False,
     ) -> None:
         self.ipa_bits = ipa_bits
         self.knobs = knobs
@@ -81,6 +110,9 @@ class GuestMemory:
         self.slots: dict[int, Slot] = {}
         #: One a vCPU, or none.
         self.rings = rings
+        self.nisv_to_user = nisv_to_user
+        #: Where more than one outcome is right.
+        self.chooser = Chooser()
 
     def slot_at(self, gfn: int) -> Slot | None:
         """The slot that holds a guest frame."""
@@ -100,20 +132,22 @@ class GuestMemory:
 
     # --- the guest's side --------------------------------------------------------------------
 
-    def access(self, gpa: int, kind: str, vcpu: int = 0) -> Effect:
-        """One guest access at gpa; kind "r", "w" or "x"."""
-        trail = _Trail()
-        while trail.faults < _MAX_FAULTS:
+    def access(self, access: Access, trail: Trail | None = None) -> Effect:
+        """One guest access, with what the same instruction caused before it in ``trail``."""
+        trail = trail or Trail()
+        start = trail.faults
+        while trail.faults - start < _MAX_FAULTS:
             # check_vcpu_requests, before the guest is entered.
-            if self.rings and self.rings[vcpu].full:
+            if self.rings and self.rings[access.vcpu].full:
                 return trail.effect(completed=False, exit="dirty_ring_full")
-            effect = self._attempt(gpa, kind, vcpu, trail)
+            effect = self._attempt(access, trail)
             if effect is not None:
                 return effect
-        raise AssertionError(f"access at {gpa:#x} does not settle")
+        raise AssertionError(f"access at {access.gpa:#x} does not settle")
 
-    def _attempt(self, gpa: int, kind: str, vcpu: int, trail: _Trail) -> Effect | None:
+    def _attempt(self, access: Access, trail: Trail) -> Effect | None:
         """The access once; None where the guest makes it again."""
+        gpa = access.gpa
         gfn = gpa >> self.env.page_shift
         found = self.stage2.find(gfn)
         if found is not None and not found[1].af:
@@ -122,22 +156,39 @@ class GuestMemory:
             if not self.env.haf:
                 trail.faults += 1
                 return None
-        if found is not None and _permits(found[1], kind):
+        if found is not None and _permits(found[1], access.kind):
             return trail.effect(completed=True)
-        # kvm_handle_guest_abort, in its order.
+        # kvm_handle_guest_abort, in its order. A stage-1 walk counts as a write only with a
+        # permission fault (kvm_is_write_fault).
         if found is None and gpa >> self.ipa_bits and self.knobs.oob_injects:
-            return self._inject(gpa, kind, trail)
+            # The address is the IPA here, with the low bits of the virtual one.
+            return self._inject(access, gpa & -_FIPA_STEP | access.va & (_FIPA_STEP - 1), trail)
         trail.faults += 1
         slot = self.slot_at(gfn)
-        if slot is None or (kind == "w" and slot.readonly):
-            if kind == "x":
-                return self._inject(gpa, kind, trail)
-            return trail.effect(completed=False, exit="mmio")
-        ret = self._user_mem_abort(slot, gpa, kind, vcpu, found, trail)
+        write = access.kind == "w" and (found is not None or access.level is None)
+        if slot is None or (write and slot.readonly):
+            return self._no_memory(access, trail)
+        kind = "w" if write else "x" if access.kind == "x" and access.level is None else "r"
+        ret = self._user_mem_abort(slot, gpa, kind, access.vcpu, found, trail)
         return trail.effect(completed=False, ret=ret) if ret else None
 
-    def _inject(self, gpa: int, kind: str, trail: _Trail) -> Effect:
-        abort = {"ec": "iabt" if kind == "x" else "dabt", "fsc": FSC_EXTABT, "far": gpa}
+    def _no_memory(self, access: Access, trail: Trail) -> Effect:
+        """Neither a slot, nor a write that a slot allows: abort, skip, or io_mem_abort."""
+        if access.is_fetch or access.level is not None:
+            return self._inject(access, access.va, trail)
+        if access.maintenance:
+            return trail.effect(completed=True)
+        if access.has_syndrome:
+            return trail.effect(completed=False, exit="mmio")
+        if self.nisv_to_user:
+            return trail.effect(completed=False, exit="arm_nisv")
+        return trail.effect(completed=False, ret=ENOSYS)
+
+    def _inject(self, access: Access, far: int, trail: Trail) -> Effect:
+        fsc = FSC_EXTABT
+        if access.level is not None and self.knobs.walk_abort_has_level:
+            fsc = FSC_EXTABT_WALK + access.level
+        abort = {"ec": "iabt" if access.is_fetch else "dabt", "fsc": fsc, "far": far}
         return trail.effect(completed=False, injected=abort)
 
     def _user_mem_abort(
@@ -147,7 +198,7 @@ class GuestMemory:
         kind: str,
         vcpu: int,
         found: tuple[int, Leaf] | None,
-        trail: _Trail,
+        trail: Trail,
     ) -> int:
         """One abort on a slot's page: 0 or the errno; it may end in a retry, nothing mapped."""
         gfn = gpa >> self.env.page_shift
@@ -210,7 +261,7 @@ class GuestMemory:
             return pmd
         return 1
 
-    def _install(self, ipa: int, size: int, granule: int, perms: _Perms, trail: _Trail) -> None:
+    def _install(self, ipa: int, size: int, granule: int, perms: _Perms, trail: Trail) -> None:
         """Relaxes the leaf where it has the size, else maps."""
         gfn = ipa >> self.env.page_shift
         prot = self._prot(w=perms.w, x=perms.x)
@@ -221,7 +272,7 @@ class GuestMemory:
             trail.calls.append(("map", ipa, size * self.env.page_size, prot, 0))
             self.stage2.map(gfn & -size, size, w=perms.w, x=perms.x)
 
-    def _mark(self, slot: Slot, gfn: int, vcpu: int, trail: _Trail) -> None:
+    def _mark(self, slot: Slot, gfn: int, vcpu: int, trail: Trail) -> None:
         """mark_page_dirty_in_slot."""
         trail.marks.append(gfn << self.env.page_shift)
         if not slot.log:
@@ -245,10 +296,14 @@ class GuestMemory:
         low, high = max(first, 0), min(first + count, slot.pages)
         self.stage2.unmap(slot.gfn + low, high - low)
 
+    def unmap_ranges(self, slot: Slot, ranges: Iterable[tuple[int, int]]) -> None:
+        """The same of several."""
+        for first, count in ranges:
+            self.unmap_pages(slot, first, count)
+
     def invalidated(self, slot: Slot, touched: Touched, calls: list[Call]) -> None:
         """What a host fault took away: invalidate_range_start, then (up to 6.8) change_pte."""
-        for first, count in touched.invalidated:
-            self.unmap_pages(slot, first, count)
+        self.unmap_ranges(slot, touched.invalidated)
         page = touched.copied
         if page is None or not self.knobs.change_pte_maps or not 0 <= page < slot.pages:
             return

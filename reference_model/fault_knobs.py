@@ -45,6 +45,22 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     huge_zero_becomes_huge: bool
     #: madvise(MADV_DONTNEED) takes hugetlb memory.
     hugetlb_dontneed: bool
+    #: Whether a write to a read-only anonymous page of this process alone reuses it depends on a
+    #: reference that a list of new pages may still hold; else it is sure.
+    reuse_is_luck: bool
+    #: A read that brings a page back from swap maps it writable.
+    swap_in_writable: bool
+    #: mprotect(PROT_WRITE) makes entries of exclusive anonymous pages writable at once; and so
+    #: with huge pages.
+    mprotect_writable: bool
+    mprotect_huge_writable: bool
+    #: madvise(MADV_COLLAPSE).
+    madv_collapse: bool
+    #: userfaultfd write protection, and minor faults on shared memory.
+    uffd_wp: bool
+    uffd_minor: bool
+    #: An abort that is injected for a stage-1 walk says the level (FSC 0x14 to 0x17).
+    walk_abort_has_level: bool
     prot: ProtBits
 
 
@@ -70,15 +86,35 @@ _V5_10 = FaultKnobs(
     eager_split=False,
     huge_zero_becomes_huge=False,
     hugetlb_dontneed=False,
+    reuse_is_luck=True,
+    swap_in_writable=False,
+    mprotect_writable=False,
+    mprotect_huge_writable=False,
+    madv_collapse=False,
+    uffd_wp=False,
+    uffd_minor=False,
+    walk_abort_has_level=False,
     prot=_X1,
 )
-_V6_1 = replace(_V5_10, oob_injects=True, keeps_block=True, hugetlb_dontneed=True)
+_V6_1 = replace(
+    _V5_10,
+    oob_injects=True,
+    keeps_block=True,
+    hugetlb_dontneed=True,
+    reuse_is_luck=False,
+    mprotect_writable=True,
+    madv_collapse=True,
+    uffd_minor=True,
+)
 _V6_12 = replace(
     _V6_1,
     change_pte_maps=False,
     protected_ipa_is_limit=True,
     dirty_ring=True,
     eager_split=True,
+    swap_in_writable=True,
+    mprotect_huge_writable=True,
+    uffd_wp=True,
 )
 _V7_2 = replace(
     _V6_12,
@@ -86,6 +122,7 @@ _V7_2 = replace(
     maps_at_page=True,
     marks_mapping=True,
     huge_zero_becomes_huge=True,
+    walk_abort_has_level=True,
     prot=_X3,
 )
 
@@ -206,6 +243,86 @@ FAULT_KNOB_SOURCES: dict[str, KnobSource] = {
             "v6.1": "madvise_dontneed_free_valid_vma (6.1): whole huge pages",
             "v6.12": "madvise_dontneed_free_valid_vma (6.12): whole huge pages",
             "v7.2": "madvise_dontneed_free_valid_vma (7.2): whole huge pages",
+        },
+    ),
+    "reuse_is_luck": KnobSource(
+        what="a write to a read-only page of one's own may copy it",
+        sources={
+            "v5.10": "do_wp_page (5.10): page_count(page) != 1 copies",
+            "seed-2021": "do_wp_page (5.13): page_count(page) != 1 copies",
+            "v6.1": "do_wp_page (6.1): PageAnonExclusive, lru_add_drain",
+            "v6.12": "do_wp_page (6.12): PageAnonExclusive, lru_add_drain",
+            "v7.2": "do_wp_page (7.2): PageAnonExclusive, lru_add_drain",
+        },
+    ),
+    "swap_in_writable": KnobSource(
+        what="a read that swaps in maps writable",
+        sources={
+            "v5.10": "do_swap_page (5.10): maybe_mkwrite for FAULT_FLAG_WRITE",
+            "seed-2021": "do_swap_page (5.13): maybe_mkwrite for FAULT_FLAG_WRITE",
+            "v6.1": "do_swap_page (6.1): maybe_mkwrite for FAULT_FLAG_WRITE",
+            "v6.12": "do_swap_page (6.12): pte_mkwrite where VM_WRITE",
+            "v7.2": "do_swap_page (7.2): pte_mkwrite where VM_WRITE",
+        },
+    ),
+    "mprotect_writable": KnobSource(
+        what="mprotect makes exclusive pages writable at once",
+        sources={
+            "v5.10": "change_pte_range (5.10): only with dirty_accountable",
+            "seed-2021": "change_pte_range (5.13): only with dirty_accountable",
+            "v6.1": "can_change_pte_writable (6.1)",
+            "v6.12": "can_change_pte_writable (6.12)",
+            "v7.2": "can_change_private_pte_writable (7.2)",
+        },
+    ),
+    "mprotect_huge_writable": KnobSource(
+        what="and so with huge pages",
+        sources={
+            "v5.10": "change_huge_pmd (5.10): leaves them read-only",
+            "seed-2021": "change_huge_pmd (5.13): leaves them read-only",
+            "v6.1": "change_huge_pmd (6.1): leaves them read-only",
+            "v6.12": "can_change_pmd_writable (6.12)",
+            "v7.2": "can_change_pmd_writable (7.2)",
+        },
+    ),
+    "madv_collapse": KnobSource(
+        what="MADV_COLLAPSE is known",
+        sources={
+            "v5.10": "madvise_behavior_valid (5.10): -EINVAL",
+            "seed-2021": "madvise_behavior_valid (5.13): -EINVAL",
+            "v6.1": "madvise_collapse (6.1)",
+            "v6.12": "madvise_collapse (6.12)",
+            "v7.2": "madvise_collapse (7.2)",
+        },
+    ),
+    "uffd_wp": KnobSource(
+        what="userfaultfd write protection on arm64",
+        sources={
+            "v5.10": "arch/arm64/Kconfig (5.10): no HAVE_ARCH_USERFAULTFD_WP",
+            "seed-2021": "arch/arm64/Kconfig (5.13): no HAVE_ARCH_USERFAULTFD_WP",
+            "v6.1": "arch/arm64/Kconfig (6.1): no HAVE_ARCH_USERFAULTFD_WP",
+            "v6.12": "arch/arm64/Kconfig (6.12): HAVE_ARCH_USERFAULTFD_WP",
+            "v7.2": "arch/arm64/Kconfig (7.2): HAVE_ARCH_USERFAULTFD_WP",
+        },
+    ),
+    "uffd_minor": KnobSource(
+        what="userfaultfd minor faults on shared memory",
+        sources={
+            "v5.10": "userfaultfd.h (5.10): no UFFDIO_CONTINUE",
+            "seed-2021": "userfaultfd.h (5.13): for hugetlb memory only",
+            "v6.1": "shmem_get_folio_gfp (6.1): userfaultfd_minor",
+            "v6.12": "shmem_get_folio_gfp (6.12): userfaultfd_minor",
+            "v7.2": "shmem_get_folio_gfp (7.2): userfaultfd_minor",
+        },
+    ),
+    "walk_abort_has_level": KnobSource(
+        what="an abort injected for a stage-1 walk says the level",
+        sources={
+            "v5.10": "inject_abt64 (5.10): ESR_ELx_FSC_EXTABT",
+            "seed-2021": "inject_abt64 (5.13): ESR_ELx_FSC_EXTABT",
+            "v6.1": "inject_abt64 (6.1): ESR_ELx_FSC_EXTABT",
+            "v6.12": "inject_abt64 (6.12): ESR_ELx_FSC_EXTABT",
+            "v7.2": "inject_abt64 (7.2): ESR_ELx_FSC_SEA_TTW(level)",
         },
     ),
     "prot": KnobSource(

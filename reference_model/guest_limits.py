@@ -26,7 +26,12 @@ def unsupported(scenario: GuestScenario, profile: SemanticsProfile, env: Environ
     beyond = [s for s in scenario.steps if getattr(s, "gpa", 0) >> env.ipa_limit]
     if beyond:
         return f"gpa {getattr(beyond[0], 'gpa', 0):#x} is over the host's {env.ipa_limit}-bit limit"
-    return _ring(vm, profile, env) or _split(vm, profile, env) or _backings(scenario, env)
+    return (
+        _ring(vm, profile, env)
+        or _split(vm, profile, env)
+        or _backings(scenario, env)
+        or _steps(scenario, profile, env)
+    )
 
 
 def _ring(vm: sc.VmConfig, profile: SemanticsProfile, env: Environment) -> str:
@@ -61,4 +66,15 @@ def _backings(scenario: GuestScenario, env: Environment) -> str:
             return f"no hugetlb pages of {backing.page_size:#x} with {env.granule} pages"
         if backing.offset % env.page_size:
             return f"backing offset {backing.offset:#x} is no multiple of {env.granule}"
+    return ""
+
+
+def _steps(scenario: GuestScenario, profile: SemanticsProfile, env: Environment) -> str:
+    for step in scenario.steps:
+        if isinstance(step, sc.UffdRegister):
+            for mode, known in (("wp", profile.fault.uffd_wp), ("minor", profile.fault.uffd_minor)):
+                if mode in step.mode and not known:
+                    return f"the kernel of profile {profile.name} has no userfaultfd {mode} mode"
+        if isinstance(step, sc.Stage1Tables) and not step.af and not env.haf:
+            return "the CPU does not set access flags (haf is off)"
     return ""

@@ -10,12 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from reference_model import host_changes as changes
 from reference_model import scenario as sc
 from reference_model.fault import EFAULT, GuestMemory
+from reference_model.memory import HostMemory, HostProt
 from reference_model.outcome import Observation
 from reference_model.slot_ioctls import EINVAL, host_step
 from reference_model.slots import Slot
+from reference_model.stage1 import STAGE1_TABLE, stage1_table
 from reference_model.unpredictable import UndefinedError
+
+EACCES = -13
+_PROTS = {"none": HostProt.NONE, "r": HostProt.R, "rw": HostProt.RW}
 
 
 class HostOps:
@@ -31,6 +37,11 @@ class HostOps:
             sc.HostRead: self._host_read,
             sc.HostWrite: self._host_write,
             sc.Madvise: self._madvise,
+            sc.Mprotect: self._mprotect,
+            sc.Remap: self._remap,
+            sc.PunchHole: self._punch_hole,
+            sc.ForkTouch: self._fork_touch,
+            sc.Stage1Tables: self._stage1_tables,
         }
 
     def _host_read(self, op: sc.HostRead) -> Observation:
@@ -68,24 +79,131 @@ class HostOps:
         if found is None:
             return host_step(EINVAL)
         slot, first, pages = found
-        if op.advice == "dontneed":
-            return self._dontneed(slot, first, pages)
-        raise UndefinedError(f"the model does not know madvise {op.advice} yet")
-
-    def _dontneed(self, slot: Slot, first: int, pages: int) -> Observation:
-        if slot.memory.is_hugetlb:
-            huge = slot.memory.huge_pages
-            if not self._memory.knobs.hugetlb_dontneed or (slot.memory.hva + first) % huge:
-                return host_step(EINVAL)
-            pages -= pages % huge
-        self.zap(slot, first, pages)
+        memory, knobs = slot.memory, self._memory.knobs
+        ranges: changes.Ranges = []
+        match op.advice:
+            case "dontneed":
+                if memory.is_hugetlb:
+                    if not knobs.hugetlb_dontneed or (memory.hva + first) % memory.huge_pages:
+                        return host_step(EINVAL)
+                    pages -= pages % memory.huge_pages
+                ranges = changes.zap(memory, first, pages)
+            case "free":
+                if memory.is_hugetlb or memory.is_file:
+                    return host_step(EINVAL)
+                ranges = [(first, pages), *changes.split_edges(memory, first, pages)]
+            case "pageout":
+                if memory.is_hugetlb:
+                    return host_step(EINVAL)
+                ranges = changes.page_out(memory, first, pages)
+            case "hugepage" | "nohugepage":
+                return self._eligible(memory, first, pages, op.advice == "hugepage", slot)
+            case "collapse":
+                return self._collapse(memory, first, pages, slot)
+        self._memory.unmap_ranges(slot, ranges)
         return host_step(0)
 
-    def zap(self, slot: Slot, first: int, pages: int) -> None:
-        """zap_page_range: the notifier, huge pages split at the edges, then the entries."""
-        if pages <= 0:
-            return
-        self._memory.unmap_pages(slot, first, pages)
-        for block, count in slot.memory.split_edges(first, pages):
-            self._memory.unmap_pages(slot, block, count)
-        slot.memory.drop(first, pages)
+    def _eligible(
+        self, memory: HostMemory, first: int, pages: int, wanted: bool, slot: Slot
+    ) -> Observation:
+        if memory.is_hugetlb:
+            return host_step(EINVAL)
+        if memory.huge_pages == 1:
+            # No page of it ever gets huge: no block fits, or the advice comes too late.
+            if wanted:
+                raise UndefinedError(
+                    "whether huge pages come of this is luck; give the backing thp: madvise"
+                )
+            return host_step(0)
+        changed = [
+            page for page in range(first, first + pages) if memory.is_eligible(page) != wanted
+        ]
+        # split_vma where the advice changes something: huge pages over its ends are split.
+        if changed:
+            self._memory.unmap_ranges(slot, changes.split_edges(memory, first, pages))
+        for page in changed:
+            memory.set_eligible(page, wanted)
+        return host_step(0)
+
+    def _collapse(self, memory: HostMemory, first: int, pages: int, slot: Slot) -> Observation:
+        if not self._memory.knobs.madv_collapse:
+            return host_step(EINVAL)
+        if memory.huge_pages != memory.pmd_pages or memory.is_hugetlb:
+            if memory.kind != "anon":
+                raise UndefinedError(f"the model does not know collapse of {memory.kind} memory")
+            return host_step(EINVAL)
+        if any(not memory.is_eligible(page) for page in range(first, first + pages)):
+            raise UndefinedError("the model does not know collapse across nohugepage")
+        ranges = changes.collapse(memory, first, pages)
+        if ranges is None:
+            raise UndefinedError("whether this can be collapsed is not known; write it all first")
+        self._memory.unmap_ranges(slot, ranges)
+        return host_step(0)
+
+    def _mprotect(self, op: sc.Mprotect) -> Observation:
+        found = self._range(op)
+        if found is None:
+            return host_step(EINVAL)
+        slot, first, pages = found
+        memory = slot.memory
+        if memory.is_hugetlb and ((memory.hva + first) | pages) % memory.huge_pages:
+            return host_step(EINVAL)
+        if memory.kind == "file_ro" and op.prot == "rw":
+            return host_step(EACCES)
+        if any(memory.prot(page) is HostProt.GONE for page in range(first, first + pages)):
+            raise UndefinedError("mprotect over unmapped memory stops midway; remap it first")
+        ranges = changes.protect(memory, first, pages, _PROTS[op.prot])
+        self._memory.unmap_ranges(slot, ranges)
+        return host_step(0)
+
+    def _remap(self, op: sc.Remap) -> Observation:
+        found = self._range(op)
+        if found is None:
+            return host_step(EINVAL)
+        slot, first, pages = found
+        memory = slot.memory
+        if op.to == "none":
+            if memory.is_hugetlb and ((memory.hva + first) | pages) % memory.huge_pages:
+                return host_step(EINVAL)
+            ranges = changes.unmap(memory, first, pages)
+        elif memory.kind in ("anon", "zero") and memory.huge_pages == 1:
+            ranges = changes.remap(memory, first, pages)
+        else:
+            raise UndefinedError("remap to fresh memory is for small pages of anonymous memory")
+        self._memory.unmap_ranges(slot, ranges)
+        return host_step(0)
+
+    def _punch_hole(self, op: sc.PunchHole) -> Observation:
+        found = self._range(op)
+        if found is None:
+            return host_step(EINVAL)
+        slot, first, pages = found
+        memory = slot.memory
+        if memory.kind in ("file_ro", "hugetlb"):
+            return host_step(EACCES)
+        if not memory.is_file:
+            return host_step(EINVAL)
+        self._memory.unmap_ranges(slot, changes.zap(memory, first, pages))
+        for page in range(first, first + pages):
+            memory.forget(page)
+        return host_step(0)
+
+    def _fork_touch(self, op: sc.ForkTouch) -> Observation:
+        if self._range(op) is None:
+            raise UndefinedError("gpa is not aligned to a page")
+        # dup_mmap copies the whole address space, other slots' memory too.
+        for slot in self._memory.slots.values():
+            self._memory.unmap_ranges(slot, changes.fork(slot.memory))
+        return host_step(0)
+
+    def _stage1_tables(self, op: sc.Stage1Tables) -> Observation:
+        calls: list[Any] = []
+        for level, table in enumerate((op.gpa, op.gpa + STAGE1_TABLE)):
+            slot, offset = self._memory.backing(table)
+            page = offset // self._env.page_size
+            done, made = self._memory.host_touch(slot, page, write=True)
+            if not done:
+                raise UndefinedError(f"the host cannot write stage-1 tables at {table:#x}")
+            calls += made
+            slot.memory.write_bytes(offset, stage1_table(level, op.gpa, af=op.af))
+        return Observation(ret=0, faults=0, maps=tuple(calls), marks=())

@@ -11,6 +11,7 @@ import enum
 
 from msgspec import Struct
 
+from reference_model.choice import Chooser
 from reference_model.fault_knobs import FaultKnobs
 from reference_model.scenario import Backing
 
@@ -37,6 +38,14 @@ class HostProt(enum.IntEnum):
     RW = 3
 
 
+class Uffd(enum.IntFlag):
+    """What userfaultfd was registered for."""
+
+    MISSING = 1
+    MINOR = 2
+    WP = 4
+
+
 class Touched(Struct, frozen=True, kw_only=True):
     """What a host access, or get_user_pages, did to the host's page tables.
 
@@ -56,11 +65,19 @@ _PLAIN = Touched()
 class HostMemory:
     """The mapping behind one slot."""
 
-    def __init__(self, size: int, page_shift: int, backing: Backing, knobs: FaultKnobs) -> None:
+    def __init__(
+        self,
+        size: int,
+        page_shift: int,
+        backing: Backing,
+        knobs: FaultKnobs,
+        chooser: Chooser | None = None,
+    ) -> None:
         self.page_size = 1 << page_shift
         self.pages = -(-size // self.page_size)
         self.kind = backing.kind
         self.knobs = knobs
+        self._chooser = chooser or Chooser()
         #: Pages in a PMD block, and in the huge pages that this memory can have (1: none).
         self.pmd_pages = 1 << (page_shift - 3)
         self.huge_pages = 1
@@ -90,6 +107,15 @@ class HostMemory:
         self._huge: set[int] = set()
         if full and self.huge_pages > 1:
             self._huge = set(range(count // self.huge_pages))
+        #: Anonymous pages that cannot have a reference but the page table's.
+        self._sole = bytearray(count)
+        #: PageAnonExclusive.
+        self._exclusive = bytearray([1]) * count
+        #: What userfaultfd waits for on the page; and whether it is write-protected by it.
+        self._uffd = bytearray(count)
+        self._uffd_wp = bytearray(count)
+        #: The VMA has an anon_vma: fork copies its page tables.
+        self.has_anon = full and not self.is_file
         self._prefilled = bytearray([full]) * count
         self._bytes: dict[int, bytearray] = {}
 
@@ -134,16 +160,65 @@ class HostMemory:
         prot = self._prot[index]
         if prot < HostProt.R or (write and prot < HostProt.RW):
             return _FAILED
-        match self._state[index]:
+        state = self._state[index]
+        if self._waits(index, state, write=write):
+            return _FAILED
+        match state:
             case HostPage.NONE:
                 self._fault_in(index, write=write)
+            case HostPage.SWAP:
+                self._swap_in(index, write=write)
             case HostPage.ZERO if write:
+                self.has_anon = True
                 return self._write_zero(index)
             case HostPage.ANON | HostPage.FILE if write and not self._writable[index]:
-                for each in self._mapped(index):
-                    self._writable[each] = 1
+                return self._write_readonly(index)
             case _:
                 pass
+        return _PLAIN
+
+    def may_choose(self) -> bool:
+        """True where a write can have more than one outcome (:meth:`_write_readonly`)."""
+        if not self.knobs.reuse_is_luck or self.is_file:
+            return False
+        return any(
+            state == HostPage.SWAP or (state == HostPage.ANON and not writable and not sole)
+            for state, writable, sole in zip(self._state, self._writable, self._sole, strict=True)
+        )
+
+    def _waits(self, index: int, state: int, *, write: bool) -> bool:
+        """handle_userfault, which with UFFD_FEATURE_SIGBUS fails the access."""
+        if write and self._uffd_wp[index]:
+            return True
+        if state != HostPage.NONE:
+            return False
+        cached = self.is_file and self._in_cache(index)
+        return bool(self._uffd[index] & (Uffd.MINOR if cached else Uffd.MISSING))
+
+    def _in_cache(self, index: int) -> bool:
+        return bool(self._prefilled[index]) or index + self._start in self._bytes
+
+    def _swap_in(self, index: int, *, write: bool) -> None:
+        """do_swap_page from a synchronous device: the page is this process's alone."""
+        self._state[index] = HostPage.ANON
+        self._writable[index] = write or (
+            self.knobs.swap_in_writable and self._prot[index] == HostProt.RW
+        )
+        self._sole[index] = 0
+
+    def _write_readonly(self, index: int) -> Touched:
+        """do_wp_page, do_huge_pmd_wp_page, hugetlb_wp: the page is this process's alone."""
+        mapped = self._mapped(index)
+        for each in mapped:
+            self._writable[each] = 1
+            self._exclusive[each] = 1
+        if len(mapped) > 1 or self.is_file or self.is_hugetlb:
+            return _PLAIN
+        # A page that waits in a per-CPU list of new pages has a second reference there: it is
+        # copied. Later kernels know that it is exclusive.
+        if self.knobs.reuse_is_luck and not self._sole[index] and self._chooser.pick(2):
+            page = index + self._start
+            return Touched(invalidated=((page, 1),), copied=page)
         return _PLAIN
 
     def _fault_in(self, index: int, *, write: bool) -> None:
@@ -162,6 +237,7 @@ class HostMemory:
         else:
             indices = range(index, index + 1)
         anon = write or self.is_hugetlb
+        self.has_anon = self.has_anon or anon
         for each in indices:
             self._state[each] = HostPage.ANON if anon else HostPage.ZERO
             self._writable[each] = write
@@ -196,34 +272,112 @@ class HostMemory:
     def _block(self, page: int) -> int:
         return (page - self._start) // self.huge_pages
 
-    # --- what the host takes away ------------------------------------------------------------
+    # --- what the host changes ----------------------------------------------------------------
 
-    def split_edges(self, first: int, count: int) -> tuple[tuple[int, int], ...]:
-        """__split_huge_pmd of the huge pages that a range ends inside; the notifier's ranges."""
-        out = []
-        for page in (first, first + count - 1):
-            block = self._block(page)
-            start = block * self.huge_pages + self._start
-            inside = first <= start and start + self.huge_pages <= first + count
-            if block in self._huge and not inside:
-                self._huge.discard(block)
-                out.append((start, self.huge_pages))
-        return tuple(out)
+    def block_around(self, page: int) -> tuple[int, int]:
+        """First page and size of what the page's entry maps."""
+        mapped = self._mapped(page - self._start)
+        return mapped.start + self._start, len(mapped)
 
-    def drop(self, first: int, count: int) -> None:
-        """The page-table entries go; anonymous content with them, a file's stays."""
-        for page in range(first, first + count):
-            index = page - self._start
-            self._state[index] = HostPage.NONE
-            self._writable[index] = 0
-            self._huge.discard(index // self.huge_pages)
-            if not self.is_file:
-                self.forget(page)
+    def split_block(self, page: int) -> None:
+        """The page's huge entry becomes entries of pages."""
+        self._huge.discard(self._block(page))
+
+    def make_huge(self, page: int) -> bool:
+        """The block that begins at this page becomes a huge page, if all of it is writable."""
+        indices = range(page - self._start, page - self._start + self.huge_pages)
+        if self.huge_pages == 1 or any(
+            self._state[each] != HostPage.ANON or not self._writable[each] for each in indices
+        ):
+            return False
+        self._huge.add(self._block(page))
+        return True
+
+    def clear(self, page: int) -> None:
+        """The page-table entry goes."""
+        index = page - self._start
+        self._huge.discard(index // self.huge_pages)
+        self._state[index] = HostPage.NONE
+        self._writable[index] = 0
+        self._sole[index] = 0
+        self._exclusive[index] = 1
+        self._uffd_wp[index] = 0
 
     def forget(self, page: int) -> None:
         """The content is gone: the next one is zero."""
         self._prefilled[page - self._start] = 0
         self._bytes.pop(page, None)
+
+    def drop(self, first: int, count: int) -> None:
+        """The page-table entries go; anonymous content with them, a file's stays."""
+        for page in range(first, first + count):
+            self.clear(page)
+            if not self.is_file:
+                self.forget(page)
+
+    def set_state(self, page: int, state: HostPage) -> None:
+        """What the page-table entry holds."""
+        self._state[page - self._start] = state
+
+    def set_prot(self, page: int, prot: HostProt) -> None:
+        """What the VMA allows."""
+        self._prot[page - self._start] = prot
+
+    def set_writable(self, page: int, writable: bool) -> None:
+        """Whether the page-table entry allows writes."""
+        self._writable[page - self._start] = writable
+
+    def set_forked(self, page: int) -> None:
+        """After a child is gone: nothing but the page table refers to the page."""
+        self._sole[page - self._start] = 1
+        self._exclusive[page - self._start] = 0
+
+    def is_exclusive(self, page: int) -> bool:
+        """PageAnonExclusive: not after a fork, until the page is written."""
+        return bool(self._exclusive[page - self._start])
+
+    def uffd(self, page: int) -> Uffd:
+        """What userfaultfd was registered for there."""
+        return Uffd(self._uffd[page - self._start])
+
+    def set_uffd(self, page: int, mode: Uffd) -> None:
+        """UFFDIO_REGISTER."""
+        self._uffd[page - self._start] = mode
+
+    def set_uffd_wp(self, page: int, on: bool) -> None:
+        """The write-protection of userfaultfd."""
+        self._uffd_wp[page - self._start] = on
+
+    def set_eligible(self, page: int, eligible: bool) -> None:
+        """VM_HUGEPAGE and VM_NOHUGEPAGE."""
+        self._eligible[page - self._start] = eligible
+
+    def is_eligible(self, page: int) -> bool:
+        """Huge pages may be made there."""
+        return bool(self._eligible[page - self._start])
+
+    def in_cache(self, page: int) -> bool:
+        """The page cache holds something other than a hole."""
+        return self._in_cache(page - self._start)
+
+    def fill(self, page: int, word: int) -> None:
+        """A new page of 8 bytes over and over, writable."""
+        self._bytes[page] = bytearray(word.to_bytes(8, "little") * (self.page_size // 8))
+        index = page - self._start
+        self._state[index] = HostPage.FILE if self.is_file else HostPage.ANON
+        self._writable[index] = 1
+        self.has_anon = self.has_anon or not self.is_file
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """All of it, to tell two states apart."""
+        tables = (self._state, self._writable, self._prot, self._eligible, self._sole)
+        more = (self._exclusive, self._uffd, self._uffd_wp, self._prefilled)
+        content = sorted((page, bytes(data)) for page, data in self._bytes.items())
+        return (
+            *(bytes(each) for each in (*tables, *more)),
+            tuple(sorted(self._huge)),
+            tuple(content),
+        )
 
     # --- content -----------------------------------------------------------------------------
 
@@ -247,6 +401,11 @@ class HostMemory:
             content = bytearray(word.to_bytes(8, "little") * (self.page_size // 8))
             self._bytes[page] = content
         content[at : at + size] = value.to_bytes(size, "little")
+
+    def write_bytes(self, offset: int, data: bytes) -> None:
+        """Store bytes inside one page."""
+        for at in range(0, len(data), 8):
+            self.write(offset + at, 8, int.from_bytes(data[at : at + 8], "little"))
 
 
 def prefill_word(page: int) -> int:

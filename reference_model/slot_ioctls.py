@@ -63,7 +63,9 @@ class SlotIoctls:
         error = self._placement(op.slot, gfn, pages)
         if error:
             return host_step(error)
-        host = HostMemory(op.size, self._env.page_shift, op.backing, self._memory.knobs)
+        host = HostMemory(
+            op.size, self._env.page_shift, op.backing, self._memory.knobs, self._memory.chooser
+        )
         slot = Slot(op.slot, gfn, host, readonly="readonly" in op.flags)
         self._memory.slots[op.slot] = slot
         self._set_logging(slot, "log_dirty" in op.flags)

@@ -104,6 +104,10 @@ class Ring:
         self._harvested = 0
         return taken
 
+    def fingerprint(self) -> tuple[object, ...]:
+        """All of it, to tell two states apart."""
+        return tuple(self._entries), self._harvested
+
 
 def ring_batches(entries: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
     """(slot, first page, count) that kvm_dirty_ring_reset write-protects for reset entries.

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a vCPU does in one step: the accesses of one instruction, and what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from reference_model import scenario as sc
+from reference_model.fault import MMIO_FILL, Access, Effect, GuestMemory, Trail
+from reference_model.outcome import Observation
+from reference_model.stage1 import (
+    FSC_TRANSLATION,
+    HIGH_VA,
+    descriptor,
+    has_access_flag,
+    with_access_flag,
+)
+from reference_model.unpredictable import UndefinedError
+
+_UDF = 0
+_RET = 0xD65F_03C0
+_PAR_PA = 0x0000_FFFF_FFFF_F000
+
+
+class GuestAccesses:
+    """The handlers of these steps, over one VM's memory."""
+
+    def __init__(self, memory: GuestMemory, vm: sc.VmConfig) -> None:
+        self._memory = memory
+        self._env = memory.env
+        self._stage1 = vm.stage1
+
+    def handlers(self) -> dict[type[Any], Callable[[Any], Observation]]:
+        """Operation to handler."""
+        return {
+            sc.Read: self._read,
+            sc.Write: self._write,
+            sc.Exec: self._exec,
+            sc.Cas: self._cas,
+            sc.DcZva: self._dc_zva,
+            sc.DcCivac: self._dc_civac,
+            sc.At: self._at,
+        }
+
+    # --- loads, stores and calls ---------------------------------------------------------------
+
+    def _read(self, op: sc.Read) -> Observation:
+        self._needs_alignment(op.gpa, op.size)
+        effect = self._access(op, "r", has_syndrome=op.form == "plain")
+        data = None
+        if effect.completed:
+            data = self._memory.load(op.gpa, op.size)
+        elif effect.exit == "mmio":
+            data = MMIO_FILL & ((1 << 8 * op.size) - 1)
+        return _step(effect, exit=_exit(effect, op.gpa, op.size, None), data=data)
+
+    def _write(self, op: sc.Write) -> Observation:
+        self._needs_alignment(op.gpa, op.size)
+        effect = self._access(op, "w", has_syndrome=op.form == "plain")
+        if effect.completed:
+            self._store(op.gpa, op.size, op.value)
+        return _step(effect, exit=_exit(effect, op.gpa, op.size, op.value))
+
+    def _exec(self, op: sc.Exec) -> Observation:
+        effect = self._access(op, "x", is_fetch=True)
+        data = None
+        if effect.completed:
+            data = self._call(op.gpa)
+            if data is None:
+                effect = replace(effect, injected={"ec": "undef"})
+        return _step(effect, exit=_exit(effect, op.gpa, 4, None), data=data)
+
+    def _call(self, gpa: int) -> int | None:
+        """w0 after a call to gpa, None for an undefined instruction (a zero word)."""
+        page_size = self._env.page_size
+        first = self._memory.load(gpa, 4)
+        if first == _UDF:
+            return None
+        if first == _RET:
+            return 0
+        movz = first & ~(0xFFFF << 5) == 0x5280_0000
+        if movz and gpa % page_size + 4 < page_size and self._memory.load(gpa + 4, 4) == _RET:
+            return (first >> 5) & 0xFFFF
+        raise UndefinedError(
+            f"the code at {gpa:#x} ({first:#010x} …) is none the model follows; "
+            "exec what prefill left there, 'movz w0, #n; ret', 'ret' or zeroes",
+        )
+
+    # --- one instruction, other than a load or store -------------------------------------------
+
+    def _cas(self, op: sc.Cas) -> Observation:
+        """A compare and swap may abort as a read first or as a write at once.
+
+        ESR_ELx.WnR is 0 where a read would have aborted too; emulated CPUs tell it otherwise, and
+        one that fails to compare may or may not count as a write (Arm ARM C3.2.12.3).
+        """
+        self._no_device("cas")
+        slot = self._memory.slot_at(op.gpa >> self._env.page_shift)
+        equal = slot is not None and self._memory.load(op.gpa, op.size) == op.expected
+        orders: list[tuple[str, ...]] = [("r", "w"), ("w",)]
+        if not equal:
+            orders.append(("r",))
+        trail = Trail()
+        order = orders[self._memory.chooser.pick(len(orders))]
+        for kind in order:
+            effect = self._memory.access(_plain(op, kind, has_syndrome=False), trail)
+            if not effect.completed:
+                return _step(effect, exit=_nisv(effect, op.gpa, write=kind == "w"), data=None)
+        data = self._memory.load(op.gpa, op.size)
+        if data == op.expected:
+            self._store(op.gpa, op.size, op.value)
+        return _step(effect, exit=None, data=data)
+
+    def _dc_zva(self, op: sc.DcZva) -> Observation:
+        self._no_device("dc_zva")
+        effect = self._memory.access(_plain(op, "w", has_syndrome=False))
+        if effect.completed:
+            slot, offset = self._memory.backing(op.gpa)
+            slot.memory.write_bytes(offset, bytes(op.size))
+        return _step(effect, exit=_nisv(effect, op.gpa, write=True))
+
+    def _dc_civac(self, op: sc.DcCivac) -> Observation:
+        """Cache maintenance; an emulated CPU without caches may do nothing at all."""
+        if self._memory.chooser.pick(2) == 0:
+            return _step(Effect(completed=True, faults=0, maps=()), exit=None)
+        slot = self._memory.slot_at(op.gpa >> self._env.page_shift)
+        if slot is not None and slot.readonly:
+            raise UndefinedError("cache maintenance in a read-only slot; take another address")
+        access = replace(_plain(op, "w", has_syndrome=False), maintenance=True)
+        return _step(self._memory.access(access), exit=None)
+
+    def _at(self, op: sc.At) -> Observation:
+        """AT S1E1R and S1E1W: the walk alone."""
+        if not self._stage1:
+            return _step(
+                Effect(completed=True, faults=0, maps=()), exit=None, data=op.gpa & _PAR_PA
+            )
+        if op.tables is None:
+            return _step(
+                Effect(completed=True, faults=0, maps=()), exit=None, data=op.gpa & _PAR_PA
+            )
+        trail = Trail()
+        stopped = self._walk(op, trail, is_fetch=False)
+        if stopped is None:
+            done = trail.effect(completed=True)
+            return _step(done, exit=None, data=op.gpa & _PAR_PA)
+        if stopped.injected is not None and stopped.injected["fsc"] < FSC_TRANSLATION + 4:
+            status = 1 | stopped.injected["fsc"] << 1
+            return _step(replace(stopped, injected=None), exit=None, data=status)
+        return _step(stopped, exit=_exit(stopped, op.gpa, 8, None), data=None)
+
+    # --- through the tables ----------------------------------------------------------------------
+
+    def _access(
+        self,
+        op: sc.Read | sc.Write | sc.Exec,
+        kind: str,
+        *,
+        has_syndrome: bool = True,
+        is_fetch: bool = False,
+    ) -> Effect:
+        """Stage 1 where the operation names tables, then the access."""
+        trail = Trail()
+        va = op.gpa
+        if op.tables is not None:
+            va |= HIGH_VA
+            stopped = self._walk(op, trail, is_fetch=is_fetch)
+            if stopped is not None:
+                return stopped
+        access = Access(
+            gpa=op.gpa,
+            kind=kind,
+            vcpu=op.vcpu,
+            va=va,
+            is_fetch=is_fetch,
+            has_syndrome=has_syndrome,
+        )
+        return self._memory.access(access, trail)
+
+    def _walk(
+        self, op: sc.Read | sc.Write | sc.Exec | sc.At, trail: Trail, *, is_fetch: bool
+    ) -> Effect | None:
+        """The stage-1 walk; None where it found the block, else the end of the access."""
+        assert op.tables is not None
+        table = op.tables
+        va = op.gpa | HIGH_VA
+        for level in (0, 1):
+            where = descriptor(level, table, op.gpa)
+            read = Access(
+                gpa=where.gpa, kind="r", vcpu=op.vcpu, va=va, level=level, is_fetch=is_fetch
+            )
+            effect = self._memory.access(read, trail)
+            if not effect.completed:
+                return effect
+            entry = self._memory.load(where.gpa, 8)
+            if not entry & 1:
+                abort = {
+                    "ec": "iabt" if is_fetch else "dabt",
+                    "fsc": FSC_TRANSLATION + level,
+                    "far": va,
+                }
+                return trail.effect(completed=False, injected=abort)
+            if level == 0:
+                below = where.next_table(entry)
+                if below is None:
+                    raise UndefinedError(f"the stage-1 entry {entry:#x} is none the model follows")
+                table = below
+            elif not where.is_block(entry, op.gpa):
+                raise UndefinedError(f"the stage-1 entry {entry:#x} is none the model follows")
+            elif not has_access_flag(entry):
+                if isinstance(op, sc.At):
+                    raise UndefinedError("whether AT sets the access flag is the CPU's choice")
+                effect = self._memory.access(replace(read, kind="w"), trail)
+                if not effect.completed:
+                    return effect
+                self._store(where.gpa, 8, with_access_flag(entry))
+        return None
+
+    # --- helpers ---------------------------------------------------------------------------------
+
+    def _store(self, gpa: int, size: int, value: int) -> None:
+        slot, offset = self._memory.backing(gpa)
+        slot.memory.write(offset, size, value)
+
+    def _needs_alignment(self, gpa: int, size: int) -> None:
+        if not self._stage1 and gpa % size:
+            raise UndefinedError(
+                "an unaligned access to Device memory (stage 1 is off) aborts on a CPU and "
+                "passes on some emulated ones; align it"
+            )
+
+    def _no_device(self, what: str) -> None:
+        if not self._stage1:
+            raise UndefinedError(f"{what} on Device memory (stage 1 is off) is the CPU's choice")
+
+
+def _plain(op: sc.Cas | sc.DcZva | sc.DcCivac, kind: str, *, has_syndrome: bool) -> Access:
+    return Access(gpa=op.gpa, kind=kind, vcpu=op.vcpu, va=op.gpa, has_syndrome=has_syndrome)
+
+
+def _exit(effect: Effect, gpa: int, size: int, value: int | None) -> dict[str, Any] | None:
+    """The ``exit`` channel; ``value`` is what a store would have stored."""
+    if effect.exit != "mmio":
+        return _nisv(effect, gpa, write=value is not None)
+    reason: dict[str, Any] = {"reason": "mmio", "gpa": gpa, "len": size, "write": value is not None}
+    if value is not None:
+        reason["data"] = value
+    return reason
+
+
+def _nisv(effect: Effect, gpa: int, *, write: bool) -> dict[str, Any] | None:
+    """The same for instructions whose aborts have no syndrome."""
+    if effect.exit == "arm_nisv":
+        return {"reason": effect.exit, "gpa": gpa, "write": write}
+    return None if effect.exit is None else {"reason": effect.exit}
+
+
+def _step(effect: Effect, **channels: Any) -> Observation:
+    return Observation(
+        ret=effect.ret,
+        injected=effect.injected,
+        faults=effect.faults,
+        maps=effect.maps,
+        marks=effect.marks,
+        **channels,
+    )

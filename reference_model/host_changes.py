@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What mprotect, madvise, fork, swap and userfaultfd do to the host's page tables.
+
+Functions over one slot's :class:`HostMemory`. Each returns the ranges [first page, count) that the
+MMU notifier takes from stage 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reference_model.memory import HostMemory, HostPage, HostProt, Uffd
+
+Ranges = list[tuple[int, int]]
+
+
+def split_edges(memory: HostMemory, first: int, count: int) -> Ranges:
+    """__split_huge_pmd of the huge pages that a range ends inside."""
+    out: Ranges = []
+    for page in (first, first + count - 1):
+        block, pages = memory.block_around(page)
+        inside = first <= block and block + pages <= first + count
+        if pages > 1 and not inside:
+            memory.split_block(page)
+            out.append((block, pages))
+    return out
+
+
+def zap(memory: HostMemory, first: int, count: int) -> Ranges:
+    """zap_page_range: the entries go; anonymous content with them, a file's stays."""
+    if count <= 0:
+        return []
+    ranges = [(first, count), *split_edges(memory, first, count)]
+    memory.drop(first, count)
+    return ranges
+
+
+def protect(memory: HostMemory, first: int, count: int, prot: HostProt) -> Ranges:
+    """mprotect: nothing where the protection is that already; else change_protection."""
+    ranges: Ranges = []
+    for start, length in _runs(
+        page for page in range(first, first + count) if memory.prot(page) != prot
+    ):
+        ranges += [(start, length), *split_edges(memory, start, length)]
+        for page in range(start, start + length):
+            memory.set_prot(page, prot)
+            memory.set_writable(page, prot is HostProt.RW and _regains_write(memory, page))
+    return ranges
+
+
+def _regains_write(memory: HostMemory, page: int) -> bool:
+    """can_change_pte_writable, can_change_pmd_writable; shared memory needs no such check."""
+    state = memory.state(page)
+    if state is HostPage.FILE:
+        return True
+    if state is not HostPage.ANON or memory.is_hugetlb:
+        return False
+    if memory.mapped_pages(page) > 1:
+        return memory.knobs.mprotect_huge_writable
+    return memory.knobs.mprotect_writable and memory.is_exclusive(page)
+
+
+def unmap(memory: HostMemory, first: int, count: int) -> Ranges:
+    """munmap: no VMA is left."""
+    ranges = zap(memory, first, count)
+    for page in range(first, first + count):
+        memory.set_prot(page, HostProt.GONE)
+        memory.forget(page)
+        memory.set_uffd(page, Uffd(0))
+    return ranges
+
+
+def remap(memory: HostMemory, first: int, count: int) -> Ranges:
+    """mmap(MAP_FIXED) of fresh anonymous pages over the range."""
+    ranges = unmap(memory, first, count)
+    for page in range(first, first + count):
+        memory.set_prot(page, HostProt.RW)
+    return ranges
+
+
+def fork(memory: HostMemory) -> Ranges:
+    """copy_page_range of a VMA with an anon_vma: everything becomes read-only, then the only one.
+
+    The child is gone afterwards, and exit_mmap has drained the lists of new pages.
+    """
+    if not memory.has_anon or memory.is_file:
+        return []
+    first, count = memory.extent()
+    for page in range(first, first + count):
+        memory.set_writable(page, False)
+        memory.set_forked(page)
+    return [(first, count)]
+
+
+def page_out(memory: HostMemory, first: int, count: int) -> Ranges:
+    """MADV_PAGEOUT that succeeded for every page that can go."""
+    ranges: Ranges = []
+    for page in range(first, first + count):
+        state = memory.state(page)
+        if state not in (HostPage.ANON, HostPage.FILE):
+            continue
+        block, pages = memory.block_around(page)
+        memory.split_block(page)
+        ranges.append((block, pages))
+        memory.clear(page)
+        if state is HostPage.ANON:
+            memory.set_state(page, HostPage.SWAP)
+    return ranges
+
+
+def collapse(memory: HostMemory, first: int, count: int) -> Ranges | None:
+    """MADV_COLLAPSE of whole blocks of writable pages; None where the outcome is not known."""
+    pmd = memory.pmd_pages
+    start = -(-(memory.hva + first) // pmd) * pmd - memory.hva
+    ranges: Ranges = []
+    for block in range(start, first + count - pmd + 1, pmd):
+        if memory.mapped_pages(block) == pmd:
+            continue
+        if not memory.make_huge(block):
+            return None
+        ranges.append((block, pmd))
+    return ranges
+
+
+def uffd_protect(memory: HostMemory, first: int, count: int, *, on: bool) -> Ranges:
+    """UFFDIO_WRITEPROTECT: change_protection of what is mapped."""
+    for page in range(first, first + count):
+        state = memory.state(page)
+        if state in (HostPage.NONE, HostPage.SWAP):
+            continue
+        memory.set_uffd_wp(page, on)
+        memory.set_writable(page, not on and _regains_write(memory, page))
+    return [(first, count)]
+
+
+def _runs(pages: Iterable[int]) -> Ranges:
+    """Ascending pages as (first, count)."""
+    out: Ranges = []
+    for page in pages:
+        if out and page == sum(out[-1]):
+            out[-1] = (out[-1][0], out[-1][1] + 1)
+        else:
+            out.append((page, 1))
+    return out

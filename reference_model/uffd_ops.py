@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""userfaultfd over the memory behind slots: what it gives, and what it keeps back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from reference_model import host_changes as changes
+from reference_model import scenario as sc
+from reference_model.fault import GuestMemory
+from reference_model.memory import HostMemory, HostPage, HostProt, Uffd
+from reference_model.outcome import Observation
+from reference_model.slot_ioctls import EEXIST, EFAULT, EINVAL, ENOENT, host_step
+from reference_model.unpredictable import UndefinedError
+
+EAGAIN = -11
+_MODES = {"missing": Uffd.MISSING, "minor": Uffd.MINOR, "wp": Uffd.WP}
+
+
+class UffdOps:
+    """The handlers of these steps, over one VM's memory."""
+
+    def __init__(self, memory: GuestMemory) -> None:
+        self._memory = memory
+
+    def handlers(self) -> dict[type[Any], Callable[[Any], Observation]]:
+        """Operation to handler."""
+        return {
+            sc.UffdRegister: self._register,
+            sc.UffdCopy: self._copy,
+            sc.UffdZero: self._zero,
+            sc.UffdContinue: self._continue,
+            sc.UffdWp: self._protect,
+        }
+
+    def _register(self, op: sc.UffdRegister) -> Observation:
+        memory, first, pages = self._range(op)
+        mode = Uffd(0)
+        for name in op.mode:
+            mode |= _MODES[name]
+        if mode & Uffd.MINOR and not memory.is_file:
+            return host_step(EINVAL)
+        for page in range(first, first + pages):
+            memory.set_uffd(page, mode)
+        return host_step(0)
+
+    def _copy(self, op: sc.UffdCopy) -> Observation:
+        """mfill_atomic_copy: page by page, until one is there already."""
+
+        def fill(memory: HostMemory, page: int) -> int:
+            if memory.state(page) is not HostPage.NONE or (
+                memory.is_file and memory.in_cache(page)
+            ):
+                return EEXIST
+            memory.fill(page, op.value)
+            return 0
+
+        return self._each(op, fill)
+
+    def _zero(self, op: sc.UffdZero) -> Observation:
+        """mfill_atomic_zeropage."""
+
+        def fill(memory: HostMemory, page: int) -> int:
+            if memory.state(page) is not HostPage.NONE or (
+                memory.is_file and memory.in_cache(page)
+            ):
+                return EEXIST
+            if memory.is_file:
+                memory.fill(page, 0)
+            else:
+                memory.set_state(page, HostPage.ZERO)
+            return 0
+
+        return self._each(op, fill)
+
+    def _continue(self, op: sc.UffdContinue) -> Observation:
+        """mfill_atomic_continue: maps what the page cache holds; -EFAULT where it holds nothing."""
+
+        def fill(memory: HostMemory, page: int) -> int:
+            if not memory.is_file:
+                return EINVAL
+            if memory.state(page) is not HostPage.NONE:
+                return EEXIST
+            if not memory.in_cache(page):
+                return EFAULT
+            memory.set_state(page, HostPage.FILE)
+            memory.set_writable(page, memory.prot(page) is HostProt.RW)
+            return 0
+
+        return self._each(op, fill)
+
+    def _protect(self, op: sc.UffdWp) -> Observation:
+        memory, first, pages = self._range(op)
+        if any(not memory.uffd(page) & Uffd.WP for page in range(first, first + pages)):
+            return host_step(ENOENT)
+        slot, _ = self._memory.backing(op.gpa)
+        ranges = changes.uffd_protect(memory, first, pages, on=op.protect)
+        self._memory.unmap_ranges(slot, ranges)
+        return host_step(0)
+
+    def _each(self, op: Any, fill: Callable[[HostMemory, int], int]) -> Observation:
+        """UFFDIO_COPY and its like: an error after the first page is -EAGAIN."""
+        memory, first, pages = self._range(op)
+        if any(not memory.uffd(page) for page in range(first, first + pages)):
+            return host_step(ENOENT)
+        for page in range(first, first + pages):
+            error = fill(memory, page)
+            if error:
+                return host_step(error if page == first else EAGAIN)
+        return host_step(0)
+
+    def _range(self, op: Any) -> tuple[HostMemory, int, int]:
+        slot, offset = self._memory.backing(op.gpa)
+        page_size = self._memory.env.page_size
+        if offset % page_size or op.size % page_size:
+            raise UndefinedError("userfaultfd takes whole pages; align gpa and size to them")
+        first, pages = offset // page_size, op.size // page_size
+        if first + pages > slot.pages:
+            raise UndefinedError("the range leaves its slot; make size smaller")
+        memory = slot.memory
+        if memory.huge_pages > 1 or memory.kind == "file_ro":
+            raise UndefinedError("userfaultfd is modelled for small pages of anon, zero, shmem")
+        return memory, first, pages
