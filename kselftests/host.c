@@ -14,7 +14,7 @@
 #define DESC_AF		(1UL << 10)
 #define TABLE_ENTRIES	512
 
-static sigjmp_buf fault_taken;
+static __thread sigjmp_buf fault_taken;
 
 char *host_address(struct vm *vm, u64 gpa, u64 size)
 {

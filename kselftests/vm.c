@@ -58,7 +58,9 @@ int kvm_has(int fd, long capability)
 void step_finish(struct vm *vm)
 {
 	(void)vm;
-	trace_record();
+	/* The trace is the main thread's, and one step's: of no use to a branch. */
+	if (!record_is_captured())
+		trace_record();
 	step_end();
 }
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 from harness.render.guest import GUEST
 from harness.render.layout import Suite, call_lines
 from harness.render.pgtable import PGTABLE
+from harness.render.race import RACE
 from harness.render.text import comment_lines, comment_text, function_name
 from harness.resources import resource_dir
 from harness.vocabulary import UsageError
@@ -22,7 +23,7 @@ from reference_model.outcome import Prediction
 from reference_model.scenario import Scenario
 
 #: Suites that have a C form; another suite adds its module here.
-SUITES: dict[str, Suite] = {"guest": GUEST, "pgtable": PGTABLE}
+SUITES: dict[str, Suite] = {"guest": GUEST, "pgtable": PGTABLE, "race": RACE}
 
 FLAVOURS = ("standalone", "upstream")
 
@@ -32,6 +33,7 @@ class _Function(Struct, frozen=True):
 
     id: str
     name: str
+    helpers: list[str]
     comment: list[str]
     body: list[str]
 
@@ -92,14 +94,20 @@ def _function(
     title = f"{scenario.id}: {scenario.title}" if scenario.title else scenario.id
     if prediction is not None and prediction.skip:
         title += f" (profile {prediction.profile} skips it: {prediction.skip})"
-    body = list(suite.opening(scenario))
-    for call in suite.calls(scenario, prediction):
-        body += call_lines(call)
-    if suite.closing is not None:
-        body += suite.closing(scenario)
+    name = function_name(scenario.id, taken)
+    helpers: list[str] = []
+    if suite.compose is not None:
+        helpers, body = suite.compose(scenario, prediction, name)
+    else:
+        body = list(suite.opening(scenario))
+        for call in suite.calls(scenario, prediction):
+            body += call_lines(call)
+        if suite.closing is not None:
+            body += suite.closing(scenario)
     return _Function(
         id=scenario.id,
-        name=function_name(scenario.id, taken),
+        name=name,
+        helpers=helpers,
         comment=comment_lines(title),
         body=body,
     )

@@ -35,12 +35,17 @@ Named = tuple[str, Arguments]
 
 
 def _opening(scenario: sc.GuestScenario) -> list[str]:
-    fields = _vm_fields(scenario.vm)
-    config = f"\tstruct vm *vm = vm_create((struct vm_config){{ {', '.join(fields)} }});"
+    return vm_lines(scenario.vm, "vm_create")
+
+
+def vm_lines(vm: sc.VmConfig, maker: str) -> list[str]:
+    """The VM as a variable, made by a function of the runtime."""
+    fields = _vm_fields(vm)
+    config = f"\tstruct vm *vm = {maker}((struct vm_config){{ {', '.join(fields)} }});"
     if columns(config) <= WIDTH:
         return [config, ""]
     return [
-        "\tstruct vm *vm = vm_create((struct vm_config){",
+        f"\tstruct vm *vm = {maker}((struct vm_config){{",
         *(f"\t\t{field}," for field in fields),
         "\t});",
         "",
@@ -65,12 +70,17 @@ def _vm_fields(vm: sc.VmConfig) -> list[str]:
     return fields
 
 
+def step_call(step: sc.GuestOp) -> Named:
+    """The runtime's function for an operation, and its arguments behind the VM; UsageError."""
+    return _HELPERS[type(step)](step)
+
+
 def _calls(scenario: sc.GuestScenario, prediction: Prediction | None) -> list[Call]:
     calls = []
     for index, step in enumerate(scenario.steps):
         expected = expectation(prediction, index)
         try:
-            function, arguments = _HELPERS[type(step)](step)
+            function, arguments = step_call(step)
             call = Call(
                 function,
                 ("vm", *arguments),

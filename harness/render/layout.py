@@ -34,7 +34,8 @@ class Suite(Struct, frozen=True):
 
     ``header`` declares its runtime; ``variable`` is its ``struct suite`` there. ``opening`` gives
     the lines before the first step, ``calls`` one call a step, ``closing`` the lines after the
-    last.
+    last. A suite with another shape gives ``compose`` instead: from a scenario, what the model
+    says of it and its function's name to functions in front of that one, and its body.
     """
 
     header: str
@@ -42,6 +43,7 @@ class Suite(Struct, frozen=True):
     opening: Callable[[Any], list[str]]
     calls: Callable[[Any, Prediction | None], list[Call]]
     closing: Callable[[Any], list[str]] | None = None
+    compose: Callable[[Any, Prediction | None, str], tuple[list[str], list[str]]] | None = None
 
 
 def call_lines(call: Call) -> list[str]:

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Parallel blocks: their turns, and how often each outcome was seen. */
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "race.h"
+#include "race_hold.h"
+#include "race_team.h"
+#include "record.h"
+#include "trace.h"
+#include "tracefs.h"
+#include "vm.h"
+
+#define MAX_OUTCOMES	4096
+#define OUTCOME_TEXT	(MAX_BRANCHES * BRANCH_TEXT)
+#define SCRATCH_TEXT	65536
+
+const struct suite race_suite = {
+	.name = "race",
+	.start = trace_start,
+	.stop = trace_stop,
+};
+
+static struct {
+	bool active;		/* between the first and the last turn of a loop */
+	u32 turn;
+	u32 times;
+} loop;
+
+static struct {
+	char *text;
+	u32 count;
+} outcomes[MAX_OUTCOMES];
+static u32 outcome_count;
+
+static char branch_text[MAX_BRANCHES][BRANCH_TEXT];
+static char outcome_text[OUTCOME_TEXT];
+
+/* --- the loop -------------------------------------------------------------------- */
+
+struct vm *race_vm(struct vm_config config)
+{
+	/* A scenario that was killed inside a block left it off. */
+	tracefs_write("tracing_on", "1");
+	return vm_create(config);
+}
+
+/* Every slot goes; what this shows is no step of the scenario. */
+static void drop_slots(struct vm *vm)
+{
+	static char scratch[SCRATCH_TEXT];
+	u32 id;
+
+	for (id = 0; id < vm->slots; id++) {
+		if (!vm->slot[id].used)
+			continue;
+		record_capture(scratch, sizeof(scratch));
+		slot_delete(vm, id);
+		record_capture(NULL, 0);
+	}
+}
+
+bool race_again(struct vm *vm, u32 times)
+{
+	if (!loop.active) {
+		loop.active = true;
+		loop.turn = 0;
+		loop.times = times;
+	} else if (++loop.turn == times) {
+		loop.active = false;
+		return false;
+	}
+	if (shared->steps) {
+		drop_slots(vm);
+		record_replay();
+	}
+	return true;
+}
+
+/* --- one outcome ------------------------------------------------------------------ */
+
+static size_t outcome_used;
+
+static void __printf(1, 2) add(const char *fmt, ...)
+{
+	size_t left = OUTCOME_TEXT - outcome_used;
+	va_list args;
+	int length;
+
+	va_start(args, fmt);
+	length = vsnprintf(outcome_text + outcome_used, left, fmt, args);
+	va_end(args);
+	if (length < 0 || (size_t)length >= left)
+		scenario_infra("an outcome does not fit into %zu bytes", sizeof(outcome_text));
+	outcome_used += length;
+}
+
+static void add_dirty_log(struct vm *vm, u32 id)
+{
+	u64 words = round_up(vm->slot[id].size / vm->page_size, 64) / 64, i, word;
+	u64 *bitmap = calloc(words + 1, sizeof(*bitmap));
+	struct kvm_dirty_log log = { .slot = id, .dirty_bitmap = bitmap };
+	const char *comma = "";
+
+	if (!bitmap || kvm_ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log))
+		scenario_infra("the dirty log of slot %u cannot be read behind a block", id);
+	add("\"%u\":[", id);
+	for (i = 0; i < words; i++) {
+		for (word = bitmap[i]; word; word &= word - 1) {
+			add("%s%llu", comma,
+			    (unsigned long long)(i * 64 + __builtin_ctzll(word)));
+			comma = ",";
+		}
+	}
+	add("]");
+	free(bitmap);
+}
+
+/* What the branches left behind: dirty logs, and the words that they touched. */
+static void add_after(struct vm *vm, const struct race_block *block)
+{
+	const char *comma = "";
+	u32 id;
+	size_t i;
+
+	add(",\"after\":{\"dirty\":{");
+	for (id = 0; id < vm->slots && !vm->ring_entries; id++) {
+		if (!vm->slot[id].used || !(vm->slot[id].flags & LOG_DIRTY))
+			continue;
+		add("%s", comma);
+		add_dirty_log(vm, id);
+		comma = ",";
+	}
+	add("},\"memory\":[");
+	for (i = 0, comma = ""; block->words && i < block->words->count; i++) {
+		u64 gpa = block->words->pages[i];
+
+		if (!slot_at(vm, gpa, 8))
+			continue;
+		add("%s[%llu,%llu]", comma, (unsigned long long)gpa,
+		    (unsigned long long)*(const volatile u64 *)host_address(vm, gpa, 8));
+		comma = ",";
+	}
+	add("]}");
+}
+
+static void count_outcome(void)
+{
+	u32 i;
+
+	for (i = 0; i < outcome_count; i++) {
+		if (!strcmp(outcomes[i].text, outcome_text)) {
+			outcomes[i].count++;
+			return;
+		}
+	}
+	if (outcome_count == MAX_OUTCOMES)
+		scenario_infra("the block has more than %d different outcomes", MAX_OUTCOMES);
+	outcomes[i].text = strdup(outcome_text);
+	outcomes[i].count = 1;
+	if (!outcomes[i].text)
+		scenario_infra("no memory for outcomes");
+	outcome_count++;
+}
+
+static void record_histogram(void)
+{
+	u32 i;
+
+	step_begin();
+	step_key("histogram");
+	record_text("[");
+	for (i = 0; i < outcome_count; i++) {
+		record_text("%s[%u,%s]", i ? "," : "", outcomes[i].count, outcomes[i].text);
+		free(outcomes[i].text);
+	}
+	record_text("]");
+	step_end();
+	outcome_count = 0;
+}
+
+/* --- the block -------------------------------------------------------------------- */
+
+static void run_branches(struct vm *vm, const struct race_block *block, u32 variation)
+{
+	size_t i;
+
+	if (!block->branches || block->branches > MAX_BRANCHES)
+		scenario_infra("%zu branches are more than %d", block->branches, MAX_BRANCHES);
+	/* The branches do not make stage-1 tables: they would make them at once. */
+	for (i = 0; block->words && i < block->words->count; i++)
+		stage1_cover(vm, block->words->pages[i]);
+	if (block->hold)
+		hold_pages(vm, block);
+	team_run(vm, block, variation, branch_text);
+	if (block->hold)
+		hold_end();
+}
+
+void race_run(struct vm *vm, struct race_block block)
+{
+	bool last = loop.turn + 1 == loop.times;
+	size_t i;
+
+	tracefs_write("tracing_on", "0");
+	record_beat();
+	run_branches(vm, &block, loop.turn);
+	if (record_is_replay()) {
+		/* A block in front of the one that the loop is about. */
+		step_begin();
+		step_end();
+		return;
+	}
+	outcome_used = 0;
+	add("{\"branches\":[");
+	for (i = 0; i < block.branches; i++)
+		add("%s[%s]", i ? "," : "", branch_text[i]);
+	add("]");
+	if (!last || !block.goes_on)
+		add_after(vm, &block);
+	add("}");
+	count_outcome();
+	if (last)
+		record_histogram();
+}
