@@ -100,6 +100,8 @@ def run_on_target(
     except UsageError:
         raise
     except HarnessError as error:
+        if stop.is_set():
+            return  # its guest was ended on purpose
         listener.on_note(f"{plan.label}: {error}")
         _all_infra(plan, workload, settings, listener, str(error))
         return
@@ -325,6 +327,8 @@ def _runs(
     except UsageError:
         raise
     except HarnessError as error:
+        if stop.is_set():
+            return
         for ident, at in waiting.items():
             yield at, ScenarioRun(id=ident, status=RunStatus.INFRA, detail=str(error))
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +117,18 @@ def profile(name: str) -> SemanticsProfile:
         raise UsageError(f"--profile: {error}") from None
 
 
+def command_line() -> tuple[str, ...]:
+    """The words of the command that runs, ``harness`` first."""
+    words = click.get_current_context().find_root().obj
+    return ("harness", *(words or ()))
+
+
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; of a list, one element a line."""
+    """One JSON document on stdout; of a list or an iterator, one element a line."""
     import msgspec  # noqa: PLC0415
 
     encode = msgspec.json.Encoder().encode
-    if not isinstance(value, list):
+    if not isinstance(value, (list, Iterator)):
         click.echo(encode(value).decode())
         return
     click.echo("[", nl=False)

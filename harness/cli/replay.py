@@ -9,7 +9,7 @@ import click
 
 from harness.campaign import Workload
 from harness.cli.execution import Request, execute
-from harness.cli.options import json_option
+from harness.cli.options import command_line, json_option
 from harness.cli.plans import machine_options, plans_again, plans_from
 from harness.store import Store, default_root
 from harness.vocabulary import UsageError
@@ -26,15 +26,20 @@ def command(
     machine: dict[str, object],
     as_json: bool,
 ) -> None:
-    """Run the scenario of a stored finding again, by default on the kernel it was found on.
+    """Run the scenario of a stored result again, by default on the kernel it was found on.
+
+    ID is the short id that reports and diffs show, its beginning, or RUN/SCENARIO.
 
     \b
-    Example: harness replay 5f3a12
+    Examples:
+      harness replay 5f3a12
+      harness replay 2026-11-22-3/range-over-existing --kernel debian:sid
     """
     with Store(default_root()) as store:
-        finding = store.find(ident)
-    if finding is None:
+        found = store.locate(ident)
+    if found is None:
         raise UsageError(f"no finding '{ident}' is stored here; 'harness diff' lists them")
+    finding = found.finding
     if kernels or targets:
         plans = plans_from(kernels, targets, machine)
     else:
@@ -44,11 +49,11 @@ def command(
         suites=(finding.scenario.suite,),
         plans=tuple(plans),
         profile_name=finding.profile or None,
-        env_items=(),
-        timeout=30.0,
+        env_items=tuple(f"{key}={value}" for key, value in finding.env.items()),
+        timeout=max(found.run.timeout, 30.0),
         jobs=1,
         seed=None,
-        command=("harness", *sys.argv[1:]),
+        command=command_line(),
     )
     sys.exit(
         execute(request, quiet=False, verbose=1, as_json=as_json, diff_only=True, matches=True)

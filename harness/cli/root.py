@@ -22,7 +22,9 @@ _COMMANDS = {
     "kernels": "kernels that can be booted: list, fetch",
     "predict": "what the model allows, step by step",
     "render": "the C selftest of a scenario",
+    "history": "across runs: last match, flaky, slower",
     "replay": "run one stored finding again",
+    "report": "a stored run as text, HTML, JUnit, KTAP, JSON lines or KCIDB",
     "run": "generate or load, predict, render, build, run, compare, report",
     "shrink": "the smallest scenario with the same finding, or that tells two kernels apart",
     "targets": "places where selftests run: list, probe, up, down",
@@ -58,8 +60,8 @@ class _LazyGroup(click.Group):
 def cli(debug: bool) -> None:
     """Differential testing of KVM/arm64 stage-2 against a reference model.
 
-    Exit status: 0 all compared and matched; 1 a DIVERGE, CRASH or HANG; 2 wrong usage or input;
-    3 the machine, link or compiler failed; 130 interrupted.
+    Exit status: 0 all compared and matched; 1 a DIVERGE, CRASH, HANG or FLAKY; 2 wrong usage or
+    input; 3 the machine, link or compiler failed, or nothing was compared; 130 interrupted.
 
     \b
     Example: harness run --suite guest --count 50 --kernel debian:trixie
@@ -75,7 +77,9 @@ def run(argv: list[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        status: Any = cli.main(args=args, prog_name="harness", standalone_mode=False)
+        status: Any = cli.main(
+            args=args, prog_name="harness", standalone_mode=False, obj=tuple(args)
+        )
     except click.exceptions.Exit as ended:
         status = ended.exit_code
     except click.ClickException as error:

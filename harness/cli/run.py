@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -11,6 +12,7 @@ from harness.campaign import Generated, Workload
 from harness.cli.execution import Request, execute
 from harness.cli.options import (
     check_predictable,
+    command_line,
     env_option,
     json_option,
     load_files,
@@ -18,13 +20,17 @@ from harness.cli.options import (
 )
 from harness.cli.plans import machine_options, plans_from
 from harness.generate import SUITES
-from harness.vocabulary import UsageError
+from harness.store import RunState, Store, default_root
+from harness.vocabulary import RunInfo, UsageError, Verdict
 from reference_model.scenario import Scenario
+
+#: Options that change what is shown, not what runs.
+_SHOWING = ("--resume", "-q", "--quiet", "-v", "-vv", "--verbose", "--json")
 
 
 @click.command("run")
 @click.argument("files", nargs=-1, metavar="[FILE…]")
-@click.option("--suite", metavar="S", help="Generate scenarios of this suite: guest, pgtable.")
+@click.option("--suite", metavar="S", help=f"Generate scenarios of a suite: {', '.join(SUITES)}.")
 @click.option("--count", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @machine_options
@@ -35,15 +41,47 @@ from reference_model.scenario import Scenario
     type=click.FloatRange(0.1),
     default=10.0,
     show_default=True,
-    help="Seconds a scenario may take.",
+    help="Seconds a step may take.",
 )
 @click.option(
     "-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Targets at once."
 )
+@click.option("--known", metavar="FILE", help="Known divergences; default: scenarios/known.yaml.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the last run that did not end; with this command, if one is given.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Only results.")
-@click.option("-v", "--verbose", count=True, help="Every finding in full.")
+@click.option("-v", "--verbose", count=True, help="Every finding in full; -vv: every verdict.")
 @json_option
-def command(
+def command(resume: bool, quiet: bool, verbose: int, as_json: bool, **arguments: Any) -> None:
+    """Generate or load scenarios, run them on kernels, compare with the model.
+
+    FILE is a scenario file or a folder of them. Each --kernel SPEC boots in QEMU; each --target
+    is a host (ssh:HOST), this machine (local), or a warm guest (targets up). Results are kept as
+    they come: a run that was ended goes on with --resume. While it runs, a key or SIGUSR1 shows
+    how far it is.
+
+    \b
+    Examples:
+      harness run --suite guest --count 200 --kernel debian:bookworm --kernel debian:sid
+      harness run scenarios/ --target ssh:altra
+      harness run --resume
+    """
+    given = command_line()
+    resumed = None
+    if resume:
+        resumed, given = _resumable(given)
+        arguments = _parsed(given)
+    request = _request(given, resumed, **arguments)
+    sys.exit(execute(request, quiet=quiet, verbose=verbose, as_json=as_json))
+
+
+def _request(
+    given: tuple[str, ...],
+    resumed: RunInfo | None,
+    *,
     files: tuple[str, ...],
     suite: str | None,
     count: int,
@@ -55,20 +93,8 @@ def command(
     env_items: tuple[str, ...],
     timeout: float,
     jobs: int,
-    quiet: bool,
-    verbose: int,
-    as_json: bool,
-) -> None:
-    """Generate or load scenarios, run them on kernels, compare with the model.
-
-    FILE is a scenario file or a folder of them. Each --kernel SPEC boots in QEMU; each --target
-    is a host (ssh:HOST), this machine (local), or a warm guest (targets up).
-
-    \b
-    Examples:
-      harness run --suite guest --count 200 --kernel debian:bookworm --kernel debian:sid
-      harness run scenarios/ --target ssh:altra
-    """
+    known: str | None,
+) -> Request:
     scenarios: list[Scenario] = load_files(files) if files else []
     if suite is not None and suite not in SUITES:
         raise UsageError(f"--suite {suite}: this version has: {', '.join(SUITES)}")
@@ -78,17 +104,70 @@ def command(
         )
     generated = Generated(suite=suite, count=count, seed=seed) if suite is not None else None
     check_predictable(scenarios)
-    plans = plans_from(kernels, targets, machine)
-    request = Request(
+    return Request(
         workload=Workload(scenarios, generated=generated),
         suites=(*(scenario.suite for scenario in scenarios), *((suite,) if suite else ())),
-        plans=tuple(plans),
+        plans=tuple(plans_from(kernels, targets, machine)),
         profile_name=profile_name,
         env_items=env_items,
         timeout=timeout,
         jobs=jobs,
         seed=seed if suite is not None else None,
-        command=("harness", *sys.argv[1:]),
+        command=given,
+        known=known,
+        resumed=resumed,
+        covers=suite == "pgtable",
     )
-    outcome = execute(request, quiet=quiet, verbose=verbose, as_json=as_json)
-    sys.exit(outcome)
+
+
+def _resumable(given: tuple[str, ...]) -> tuple[RunInfo, tuple[str, ...]]:
+    """The newest run that did not end (of this command, if one is given), and its command."""
+    wanted = _what_runs(given)
+    with Store(default_root()) as store:
+        for run in reversed(store.runs()):
+            if "run" not in run.command[:3]:
+                continue
+            stored = _what_runs(run.command)
+            if wanted and stored != wanted:
+                continue
+            if _is_over(store, run):
+                if wanted:
+                    break
+                continue
+            if "-" in stored:
+                raise UsageError(
+                    f"run {run.id} took its scenarios from standard input, which is gone; "
+                    "run it again from a file"
+                )
+            return run, run.command
+    what = "of this command " if wanted else ""
+    raise UsageError(f"no run {what}is stored here that did not end; 'harness history' lists them")
+
+
+def _is_over(store: Store, run: RunInfo) -> bool:
+    """It ended, and nothing in it is left to be run again."""
+    if store.state(run.id)[0] is not RunState.DONE:
+        return False
+    return not any(result.verdict is Verdict.INFRA for result in store.results(run.id))
+
+
+def _what_runs(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The arguments of ``run`` in a command, without those that only change what is shown."""
+    if "run" not in words:
+        return ()
+    return tuple(word for word in words[words.index("run") + 1 :] if word not in _SHOWING)
+
+
+def _parsed(words: tuple[str, ...]) -> dict[str, Any]:
+    """What click makes of a stored command."""
+    made: dict[str, Any] = {}
+
+    @machine_options
+    def take(**arguments: Any) -> None:
+        made.update(arguments)
+
+    with command.make_context("run", list(_what_runs(words)), resilient_parsing=False) as context:
+        take(**context.params)
+    for shown in ("resume", "quiet", "verbose", "as_json"):
+        made.pop(shown)
+    return made

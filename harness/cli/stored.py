@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What commands take out of the results store, and how reports of it are written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from harness.compare import explain_finding
+from harness.render import render_one
+from harness.report.data import PLAIN_VERDICTS, RunReport
+from harness.report.formats import FORMATS
+from harness.store import Store, default_root
+from harness.vocabulary import Finding, HarnessError, RunInfo, Verdict
+
+
+def run_report(store: Store, run: RunInfo) -> RunReport:
+    """A run as the report formats take it; reads from the store as long as it is used."""
+    state, ended = store.state(run.id)
+    telling = [verdict for verdict in Verdict if verdict not in PLAIN_VERDICTS]
+    return RunReport(
+        run=run,
+        state=state.value,
+        ended=ended,
+        targets=tuple(store.targets(run.id)),
+        results=tuple(store.results(run.id)),
+        notes=tuple(store.notes(run.id)),
+        findings=lambda: store.findings(run.id, verdicts=telling),
+        source=_source,
+        explain=explain_finding,
+    )
+
+
+def _source(finding: Finding) -> str:
+    """The C that ran; a scenario that this version cannot render says why."""
+    try:
+        return render_one(finding.scenario, finding.prediction)
+    except (HarnessError, ValueError) as error:
+        return f"/* no C: {error} */\n"
+
+
+def report_folder(run: RunInfo) -> Path:
+    """Where a run's files are."""
+    return default_root() / "runs" / run.id
+
+
+def write_report(report: RunReport, name: str, path: Path) -> None:
+    """Write a format of a report to a file, whole or not at all."""
+    text = FORMATS[name](report)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
