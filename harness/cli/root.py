@@ -25,6 +25,7 @@ _COMMANDS = {
     "history": "across runs: last match, flaky, slower",
     "replay": "run one stored finding again",
     "report": "a stored run as text, HTML, JUnit, KTAP, JSON lines or KCIDB",
+    "repro": "a finding as one C file that needs nothing of this project",
     "run": "generate or load, predict, render, build, run, compare, report",
     "shrink": "the smallest scenario with the same finding, or that tells two kernels apart",
     "targets": "places where selftests run: list, probe, up, down",

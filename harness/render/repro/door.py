@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The one door: which template a finding's suite and the flavour ask for."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jinja2
+
+from harness.render.repro.guest import guest_values
+from harness.render.repro.heading import heading
+from harness.render.repro.pgtable import pgtable_values
+from harness.resources import resource_dir
+from harness.vocabulary import Explanation, Finding, UsageError
+from reference_model.outcome import Prediction
+from reference_model.scenario import GuestScenario, PgtableScenario
+
+FLAVOURS = ("standalone", "upstream")
+
+
+def render_repro(
+    finding: Finding,
+    explanation: Explanation | None = None,
+    flavour: str = "standalone",
+    name: str = "t",
+) -> str:
+    """The C file of a finding, as a program (or module) called ``name``.
+
+    UsageError where the flavour does not exist, where the C has no form for an operation of the
+    scenario, or where nothing that it can assert differs.
+    """
+    if flavour not in FLAVOURS:
+        raise UsageError(f"no flavour '{flavour}'; known: {', '.join(FLAVOURS)}")
+    prediction = finding.prediction
+    if prediction is None or not prediction.steps:
+        raise UsageError(
+            f"{finding.short_id}: nothing was predicted that a C file could assert: "
+            f"{finding.verdict.value} {finding.reason}"
+        )
+    values, template = _values(finding, prediction, flavour)
+    values["heading"] = heading(finding, explanation, values.pop("needs"), name)
+    return _template(template).render(values)
+
+
+def _values(finding: Finding, prediction: Prediction, flavour: str) -> tuple[dict[str, Any], str]:
+    scenario = finding.scenario
+    if isinstance(scenario, GuestScenario):
+        return guest_values(finding, scenario, prediction, flavour), "repro/guest.c.j2"
+    if isinstance(scenario, PgtableScenario):
+        if flavour == "upstream":
+            raise UsageError(
+                "--flavour upstream: suite pgtable calls functions inside the kernel, which the "
+                "selftest library cannot; take --flavour standalone, which is a kernel module"
+            )
+        return pgtable_values(finding, scenario, prediction), "repro/pgtable.c.j2"
+    raise UsageError(
+        f"suite '{scenario.suite}' has no C file of its own yet; "
+        f"run it with: harness replay {finding.short_id}"
+    )
+
+
+@functools.cache
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resource_dir("templates")),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 - this is C; text is made safe in harness.render.text
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(name)

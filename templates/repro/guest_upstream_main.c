@@ -1,0 +1,9 @@
+int main(void)
+{
+	ksft_print_header();
+	ksft_set_plan(STEPS);
+	create_vm();
+	test();
+	kvm_vm_free(vm);
+	ksft_finished();
+}
