@@ -51,7 +51,9 @@ def test_corpus_is_large_enough() -> None:
 def test_pins_agree_with_the_model(scenario: Scenario, profile: str) -> None:
     large = scenario.env.get("granule") == "16K"
     prediction = predict(scenario, PROFILES[profile], Environment(page_shift=14 if large else 12))
-    assert not prediction.skip
+    if prediction.skip:
+        assert "the kernel of profile" in prediction.skip
+        return
     as_predicted = ScenarioRun(
         id=scenario.id,
         status=RunStatus.DONE,
