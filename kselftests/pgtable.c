@@ -65,7 +65,7 @@ static size_t program_size(u32 steps)
 
 static struct hx_op op_of(const struct step *step, const struct table *table)
 {
-	const struct memcache *memcache = step->memcache.given ? &step->memcache : &table->memcache;
+	u32 memcache = step->memcache ?: table->memcache;
 	struct hx_op op = {
 		.code = step->code,
 		.prot = step->prot,
@@ -77,7 +77,8 @@ static struct hx_op op_of(const struct step *step, const struct table *table)
 	};
 
 	if (op.code == HX_OP_MAP || op.code == HX_OP_ANNOTATE || op.code == HX_OP_SPLIT)
-		op.memcache = memcache->pages;
+		op.memcache = memcache == NO_CACHE ? HX_NO_MEMCACHE :
+						     (s64)memcache - SMALLEST_CACHE;
 	return op;
 }
 

@@ -37,31 +37,27 @@ enum {
 	IGNORE_EAGAIN = HX_WALK_IGNORE_EAGAIN,
 };
 
-/* The cache that table pages are taken from, of so many pages; or none. */
-struct memcache {
-	bool given;		/* else it is the table's */
-	s64 pages;
-};
-
-#define CACHE(n)	{ .given = true, .pages = (n) }
-#define NO_CACHE	CACHE(HX_NO_MEMCACHE)
+/* The cache that table pages are taken from, of so many pages; or none. 0: the table's. */
+enum { NO_CACHE = 1, SMALLEST_CACHE };
+#define CACHE(n)	((n) + SMALLEST_CACHE)
 
 /* A private stage-2 table in the kernel. */
 struct table {
 	u64 granule;		/* page size that the scenario is for; 0: any */
 	u32 ipa_bits;
-	struct memcache memcache;
+	u32 memcache;
 };
 
+/* Small: a batch has tens of thousands, and each crosses the link to the target. */
 struct step {
-	enum hx_code code;
-	u32 prot;
+	u8 code;		/* enum hx_code */
+	u8 prot;
+	u8 sw;
+	u8 flags;
+	u32 memcache;
 	u64 ipa;
 	u64 size;
 	u64 pa_or_owner;
-	u32 sw;
-	u32 flags;
-	struct memcache memcache;
 };
 
 /*

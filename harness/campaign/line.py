@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
-from harness.campaign.workload import BATCH_SIZE, Batches, Workload
+from harness.campaign.workload import Batches, Workload
 from harness.compare import Judgement, KnownList, judge
 from harness.compare.repeats import Settled, is_repeated, same_divergence, settle
 from harness.execute import run_again, run_batch
@@ -22,6 +23,7 @@ from harness.store import scenario_digest
 from harness.store.database import short_id
 from harness.targets import Target
 from harness.vocabulary import (
+    BatchProgram,
     Finding,
     HarnessError,
     NoModuleError,
@@ -61,7 +63,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     profile: SemanticsProfile | None = None
     env: tuple[tuple[str, str], ...] = ()
     scenario_timeout: float = 10.0
-    batch_size: int = BATCH_SIZE
     #: A DIVERGE is run again on its target before it is reported.
     repeat: bool = True
     known: KnownList = KnownList()
@@ -132,23 +133,14 @@ def run_open(
         raise UsageError(f"--env: {error}") from None
     listener.on_target(info, profile, note)
     bench = _Bench(info, profile, settings, listener)
-    batches = workload.batches(profile, env)
+    coming = _Coming(workload.batches(profile, env), bench, env)
     white_box = _WhiteBox(info, module)
-    for index, chunk in enumerate(batches.chunks):
-        if stop.is_set():
-            return
-        places = [
-            at for at, scenario in enumerate(chunk) if not _is_judged(settings, info.name, scenario)
-        ]
-        predictions = {
-            at: white_box.skipped(chunk[at], _predict(chunk[at], profile, env)) for at in places
-        }
-        wanted = [at for at in places if not predictions[at].skip]
-        for at in places:
-            if predictions[at].skip:
-                bench.report(_Case(chunk[at], predictions[at], None))
-        if wanted:
-            _chunk(target, batches, index, wanted, predictions, white_box, bench, stop)
+    # To generate and to predict is one core's work while the target is another's.
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as ahead:
+        future = ahead.submit(coming.take)
+        while (chunk := future.result()) is not None and not stop.is_set():
+            future = ahead.submit(coming.take)
+            _run_chunk(target, chunk, white_box, bench, stop)
 
 
 def _is_judged(settings: Settings, target: str, scenario: Scenario) -> bool:
@@ -164,6 +156,48 @@ class _Case(Struct, frozen=True):
     scenario: Scenario
     prediction: Prediction
     run: ScenarioRun | None
+
+
+class _Chunk(Struct, frozen=True):
+    """Scenarios that are built together, by their place; without those that were judged before."""
+
+    batches: Batches
+    index: int
+    cases: dict[int, _Case]
+
+    def program(self, wanted: Sequence[int]) -> BatchProgram:
+        """The program of the scenarios at these places; waits for it."""
+        return self.batches.prepare(self.index, wanted).result()
+
+
+class _Coming:
+    """The chunks of a workload one after another, each predicted, and its build begun."""
+
+    def __init__(self, batches: Batches, bench: _Bench, env: Environment) -> None:
+        self._batches = batches
+        self._bench = bench
+        self._env = env
+        self._next = 0
+
+    def take(self) -> _Chunk | None:
+        """The next chunk; None: that was all."""
+        index = self._next
+        self._next += 1
+        scenarios = self._batches.chunk(index)
+        if not scenarios:
+            return None
+        settings, name = self._bench.settings, self._bench.info.name
+        cases = {
+            at: self._case(scenario)
+            for at, scenario in enumerate(scenarios)
+            if not _is_judged(settings, name, scenario)
+        }
+        if wanted := [at for at, case in cases.items() if not case.prediction.skip]:
+            self._batches.prepare(index, wanted)
+        return _Chunk(self._batches, index, cases)
+
+    def _case(self, scenario: Scenario) -> _Case:
+        return _Case(scenario, _predict(scenario, self._bench.profile, self._env), None)
 
 
 class _Bench:
@@ -209,29 +243,28 @@ class _Bench:
         self.listener.on_finding(finding, judgement.not_compared)
 
 
-def _chunk(
-    target: Target,
-    batches: Batches,
-    index: int,
-    wanted: Sequence[int],
-    predictions: Mapping[int, Prediction],
-    white_box: _WhiteBox,
-    bench: _Bench,
-    stop: threading.Event,
+def _run_chunk(
+    target: Target, chunk: _Chunk, white_box: _WhiteBox, bench: _Bench, stop: threading.Event
 ) -> None:
-    """Run a chunk's wanted scenarios; what diverges is held back until it has run again."""
-    chunk = batches.chunks[index]
+    """Run a chunk's scenarios; what diverges is held back until it has run again."""
+    cases = {at: white_box.case(case) for at, case in chunk.cases.items()}
+    for case in cases.values():
+        if case.prediction.skip:
+            bench.report(case)
+    wanted = [at for at, case in cases.items() if not case.prediction.skip]
+    if not wanted:
+        return
     held: dict[int, _Case] = {}
     again: dict[int, tuple[ScenarioRun, ...]] = {}
     try:
-        for at, run in _runs(target, batches, index, wanted, white_box, bench, stop):
-            case = _Case(chunk[at], predictions[at], run)
+        for at, run in _runs(target, chunk, wanted, white_box, bench, stop):
+            case = msgspec.structs.replace(cases[at], run=run)
             if bench.settings.repeat and is_repeated(case.scenario, bench.judge(case, run)):
                 held[at] = case
             else:
                 bench.report(case)
         if held and not stop.is_set():
-            again = _again(target, batches, index, wanted, held, white_box, bench, stop)
+            again = _again(target, chunk, wanted, held, white_box, bench, stop)
     finally:
         for at, case in held.items():
             bench.report(case, again.get(at, ()))
@@ -239,8 +272,7 @@ def _chunk(
 
 def _again(
     target: Target,
-    batches: Batches,
-    index: int,
+    chunk: _Chunk,
     wanted: Sequence[int],
     held: Mapping[int, _Case],
     white_box: _WhiteBox,
@@ -256,7 +288,7 @@ def _again(
 
     runs = run_again(
         target,
-        msgspec.structs.replace(batches.program(index, wanted), files=white_box.files),
+        msgspec.structs.replace(chunk.program(wanted), files=white_box.files),
         list(place),
         settled=settled,
         scenario_timeout=bench.settings.scenario_timeout,
@@ -277,15 +309,17 @@ class _WhiteBox:
         #: What broke the build: INFRA for the scenarios that need the module.
         self.failure: HarnessError | None = None
 
-    def skipped(self, scenario: Scenario, prediction: Prediction) -> Prediction:
-        """The prediction, or a skip where its suite needs a module that cannot be had."""
-        if scenario.suite != "pgtable" or prediction.skip:
-            return prediction
+    def case(self, case: _Case) -> _Case:
+        """The case, or a skip where its suite needs a module that cannot be had."""
+        prediction = case.prediction
+        if case.scenario.suite != "pgtable" or prediction.skip:
+            return case
         if not self.files and not self._reason and self.failure is None:
             self._build()
         if not self._reason:
-            return prediction
-        return Prediction(id=prediction.id, profile=prediction.profile, skip=self._reason)
+            return case
+        skip = Prediction(id=prediction.id, profile=prediction.profile, skip=self._reason)
+        return msgspec.structs.replace(case, prediction=skip)
 
     def _build(self) -> None:
         if self._module is None:
@@ -301,21 +335,19 @@ class _WhiteBox:
 
 def _runs(
     target: Target,
-    batches: Batches,
-    index: int,
+    chunk: _Chunk,
     wanted: Sequence[int],
     white_box: _WhiteBox,
     bench: _Bench,
     stop: threading.Event,
 ) -> Iterator[tuple[int, ScenarioRun]]:
     """The runs of a chunk's wanted scenarios, with their place in the chunk."""
-    chunk = batches.chunks[index]
-    waiting = {chunk[at].id: at for at in wanted}
+    scenarios = {at: chunk.cases[at].scenario for at in wanted}
+    waiting = {scenario.id: at for at, scenario in scenarios.items()}
     try:
-        if white_box.failure is not None and any(s.suite == "pgtable" for s in chunk):
+        if white_box.failure is not None and any(s.suite == "pgtable" for s in scenarios.values()):
             raise white_box.failure
-        program = batches.program(index, wanted)
-        batches.prepare(index + 1)
+        program = chunk.program(wanted)
         for run in run_batch(
             target,
             msgspec.structs.replace(program, files=white_box.files),

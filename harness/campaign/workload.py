@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 
 from msgspec import Struct
 
@@ -16,31 +17,66 @@ from harness.vocabulary import BatchProgram
 from reference_model.profiles import Environment, SemanticsProfile
 from reference_model.scenario import Scenario
 
+#: Scenarios of the first chunk: it is built before anything runs.
 BATCH_SIZE = 250
+#: Of every other: to copy a program, and to load the module, costs as much for one as for many.
+MOST_IN_BATCH = 1000
+#: Suites whose scenarios are so short that this counts.
+_SHORT = frozenset({"pgtable"})
 
 
 class Batches:
-    """The scenarios in chunks, each built once and shared by all targets."""
+    """The scenarios in chunks, each made and built once and shared by all targets.
 
-    def __init__(self, scenarios: Sequence[Scenario], size: int = BATCH_SIZE) -> None:
-        self.chunks = [scenarios[at : at + size] for at in range(0, len(scenarios), size)]
+    A chunk is made when it is first asked for, so a generator's work overlaps with running.
+    ``size``: scenarios of a chunk, 0: what is best for them.
+    """
+
+    def __init__(self, scenarios: Iterable[Scenario], size: int = 0) -> None:
+        self._source = iter(scenarios)
+        self._size = size
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="build")
-        self._built: dict[int, Future[BatchProgram]] = {}
+        self._chunks: list[tuple[Scenario, ...]] = []
+        self._built: dict[tuple[int, tuple[int, ...] | None], Future[BatchProgram]] = {}
 
-    def prepare(self, index: int) -> Future[BatchProgram]:
-        """The build of a chunk, started on first asking; past the end, an idle future."""
+    def chunk(self, index: int) -> tuple[Scenario, ...]:
+        """A chunk's scenarios; none past the end."""
         with self._lock:
-            if index not in self._built and index < len(self.chunks):
-                self._built[index] = self._pool.submit(build, self.chunks[index])
-            return self._built.get(index, Future())
+            while len(self._chunks) <= index:
+                made = tuple(islice(self._source, self._next_size()))
+                if not made:
+                    return ()
+                self._chunks.append(made)
+            return self._chunks[index]
 
-    def program(self, index: int, wanted: Sequence[int]) -> BatchProgram:
-        """The program of a chunk's ``wanted`` scenarios (places in the chunk); waits for it."""
-        chunk = self.chunks[index]
-        if len(wanted) == len(chunk):
-            return self.prepare(index).result()
-        return build([chunk[at] for at in wanted])
+    def _next_size(self) -> int:
+        if self._size:
+            return self._size
+        last = self._chunks[-1] if self._chunks else ()
+        if last and all(scenario.suite in _SHORT for scenario in last):
+            return min(2 * len(last), MOST_IN_BATCH)
+        return BATCH_SIZE
+
+    def all(self) -> Iterator[tuple[Scenario, ...]]:
+        """Every chunk, in order."""
+        index = 0
+        while chunk := self.chunk(index):
+            yield chunk
+            index += 1
+
+    def prepare(self, index: int, places: Sequence[int] | None = None) -> Future[BatchProgram]:
+        """The build of a chunk, or of its scenarios at ``places``; started on first asking."""
+        whole = places is None or len(places) == len(self.chunk(index))
+        key = (index, None if whole or places is None else tuple(places))
+        with self._lock:
+            if key not in self._built:
+                self._built[key] = self._pool.submit(self._build, *key)
+            return self._built[key]
+
+    def _build(self, index: int, places: tuple[int, ...] | None) -> BatchProgram:
+        chunk = self.chunk(index)
+        return build(chunk if places is None else [chunk[at] for at in places])
 
     def close(self) -> None:
         """Drop builds that have not begun and wait for the one that has."""
@@ -59,7 +95,7 @@ class Workload:
         fixed: Sequence[Scenario] = (),
         *,
         generated: Generated | None = None,
-        size: int = BATCH_SIZE,
+        size: int = 0,
     ) -> None:
         self._fixed = tuple(fixed)
         self._generated = generated
@@ -84,15 +120,13 @@ class Workload:
         key = (profile.name, env) if dependent and profile is not None and env is not None else None
         with self._lock:
             if key not in self._made:
-                scenarios = self._fixed
-                if wanted is not None:
-                    scenarios += tuple(wanted.scenarios(profile, env))
-                self._made[key] = Batches(scenarios, self._size)
+                made = wanted.scenarios(profile, env) if wanted is not None else ()
+                self._made[key] = Batches(chain(self._fixed, made), self._size)
             return self._made[key]
 
     def named(self) -> tuple[Scenario, ...]:
         """Scenarios that can be named without a target, for reports of one that did not open."""
-        return tuple(scenario for chunk in self.batches(None, None).chunks for scenario in chunk)
+        return tuple(scenario for chunk in self.batches(None, None).all() for scenario in chunk)
 
     def close(self) -> None:
         """Stop building."""

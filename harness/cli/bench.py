@@ -166,7 +166,7 @@ def _share(plan: TargetPlan, suite: str, clock: _Clock, wall: float) -> Figure:
 def _build(workload: Workload) -> None:
     """Everything is in the cache afterwards: "with everything cached" is part of the goals."""
     batches = workload.batches(None, None)
-    for index in range(len(batches.chunks)):
+    for index, _ in enumerate(batches.all()):
         batches.prepare(index).result()
     workload.close()
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import astuple
 
 from harness.execute.delta import Delta, expand
 from harness.vocabulary import RunStatus, ScenarioRun
@@ -51,19 +52,20 @@ class _Step(Observation, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def observation(self, before: Observation) -> Observation:
         """What was seen, in full; ValueError where it does not fit the step before."""
-        leaves = expand(self.leaves, self.leaves_delta, before.leaves)
-        annotations = expand(self.annotations, self.annotations_delta, before.annotations)
-        given = {name: value for name in CHANNELS if (value := getattr(self, name)) is not UNSET}
-        if leaves is not UNSET:
-            given["leaves"] = leaves
-        if annotations is not UNSET:
-            given["annotations"] = annotations
-        if not self.same:
-            return Observation(**given)
-        for name in _COUNTS & given.keys():
-            if (old := getattr(before, name)) is not UNSET:
-                given[name] = old | given[name]
-        return msgspec.structs.replace(before, **given)
+        seen = dict(zip(CHANNELS, astuple(self), strict=False))
+        if self.leaves_delta is not UNSET:
+            seen["leaves"] = expand(self.leaves, self.leaves_delta, before.leaves)
+        if self.annotations_delta is not UNSET:
+            seen["annotations"] = expand(
+                self.annotations, self.annotations_delta, before.annotations
+            )
+        if self.same:
+            for name, old in zip(CHANNELS, astuple(before), strict=True):
+                if seen[name] is UNSET:
+                    seen[name] = old
+                elif name in _COUNTS and old is not UNSET:
+                    seen[name] = old | seen[name]
+        return Observation(**seen)
 
 
 class _End(Struct, frozen=True):

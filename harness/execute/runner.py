@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
+from weakref import WeakKeyDictionary
 
 from harness.execute.session import Session
 from harness.targets import Target
@@ -15,6 +16,9 @@ from harness.vocabulary import BatchProgram, TargetError
 MARGIN = 10.0
 
 Notice = Callable[[str], None]
+
+#: What stands beside the programs on each target: of which local file each name is a copy.
+_there: WeakKeyDictionary[Target, dict[str, Path]] = WeakKeyDictionary()
 
 
 class Runner:
@@ -48,8 +52,12 @@ class Runner:
         ``console`` the records come over the target's console, if it has one.
         """
         if not self._remote:
+            there = _there.setdefault(self.target, {})
             for file in map(Path, self.batch.files):
-                self.target.put(file, file.name)
+                # Kept in a cache by its content: the path tells what it is.
+                if there.get(file.name) != file:
+                    self.target.put(file, file.name)
+                    there[file.name] = file
             self._remote = self.target.put(Path(self.batch.elf), "batch")
         timeout = f"{self._scenario_timeout:g}"
         return Session(
@@ -64,6 +72,7 @@ class Runner:
     def replace(self) -> float | None:
         """A fresh target; the seconds it took, None (and a notice) if there is none."""
         self._remote = ""
+        _there.pop(self.target, None)
         name = self.target.info.name
         try:
             seconds = self.target.replace()

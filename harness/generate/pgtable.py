@@ -18,7 +18,7 @@ from random import Random
 import msgspec
 
 from harness.generate.pgtable_draw import Draw
-from harness.generate.pgtable_safe import harmless
+from harness.generate.pgtable_safe import harmless, is_cheap
 from reference_model.geometry import geometry, unsupported_ipa
 from reference_model.profiles import Environment, SemanticsProfile
 from reference_model.scenario import Destroy, PgtableOp, PgtableScenario, Unmap
@@ -31,7 +31,7 @@ from reference_model.transitions import Watcher
 _AIMS = 3
 _LENGTHS = range(16, 25)
 #: Rounds of all turns in which each of the dear aims has one.
-_DEAR_ROUNDS = 5
+_DEAR_ROUNDS = 8
 #: Draws among which the one is taken whose kind has come up least in the scenario.
 _DRAWS = 2
 #: IPA sizes worth a table: the default, the least, roots of 1, 2, 8 and 16 pages, each root level.
@@ -166,8 +166,9 @@ class _Walk:
 
     def _freely(self, count: int) -> None:
         for _ in range(count):
-            state = self.watcher.state
-            drawn = [op for op in (self.draw.op() for _ in range(_DRAWS)) if harmless(state, op)]
+            state, leaves = self.watcher.state, self.watcher.last.leaves or ()
+            drawn = [self.draw.op() for _ in range(_DRAWS)]
+            drawn = [op for op in drawn if harmless(state, op) and is_cheap(leaves, op)]
             looks = [(op.name, sight(state, op)) for op in drawn]
             if drawn:
                 least = min(range(len(drawn)), key=lambda n: self.seen.get(looks[n], 0))
@@ -202,7 +203,8 @@ class _Walk:
         if aim is not None:
             limit = self.draw.limit
             everything = Unmap(ipa=0, size=limit)
-            if harmless(self.watcher.state, everything):
+            leaves = self.watcher.last.leaves or ()
+            if harmless(self.watcher.state, everything) and is_cheap(leaves, everything):
                 self._step(everything)
             self._aim(aim)
             return

@@ -12,6 +12,8 @@ as the kernel's. Lines are of ``arch/arm64/kvm/hyp/pgtable.c``.
 - ``unmap`` of so large a range, on a host that defers its TLB invalidation to the end, that
   kvm_tlb_flush_vmid_range() loops for seconds: one call for 2^21 pages of the size as it was
   passed, also where the walk was refused with -ERANGE (v6.12, v7.2).
+- Taking out a GiB that stands as pages (drawn steps only; destroy does it): a quarter of a
+  million TLB invalidations, each a probe's hit.
 - ``map`` and ``annotate`` of more than a host would: nothing forbids 2^18 blocks of 1 GiB, and
   they take seconds and the machine's memory.
 
@@ -21,8 +23,11 @@ Not excluded, since nothing but the descriptor sees them: physical addresses tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reference_model import scenario as sc
 from reference_model.geometry import LAST_LEVEL, Geometry
+from reference_model.outcome import LeafRun
 from reference_model.pgtable_state import Stage2
 from reference_model.scenario import PgtableOp
 
@@ -31,6 +36,22 @@ _FLUSHES = 2048
 _PAGES_A_FLUSH = 1 << 21
 #: Leaves that one operation may make: 1 GiB of 4K pages.
 _LEAVES = 1 << 18
+
+
+#: Leaves that a drawn operation may take out: each is a TLB invalidation, and a probe's hit.
+_TAKEN_OUT = 1 << 13
+
+
+def is_cheap(leaves: Sequence[LeafRun], op: PgtableOp) -> bool:
+    """True where ``op`` takes out at most some thousands of the table's ``leaves``."""
+    if not isinstance(op, (sc.Unmap, sc.Annotate, sc.Map)):
+        return True
+    start, end = op.ipa, op.ipa + op.size
+    taken = 0
+    for ipa, size, _pa, _prot, _sw, _young, _attr, count in leaves:
+        shared = min(end, ipa + size * count) - max(start, ipa)
+        taken += max(shared, 0) // size
+    return taken <= _TAKEN_OUT
 
 
 def harmless(state: Stage2, op: PgtableOp) -> bool:

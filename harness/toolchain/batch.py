@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.resources import resource_dir
 from harness.toolchain.cache import Cache, digest
-from harness.toolchain.compiler import find_compiler, run_compiler
+from harness.toolchain.compiler import find_compiler, run_compiler, strip_command
 from harness.toolchain.elf import check_elf
 from harness.toolchain.runtime import CFLAGS, runtime_object
 from harness.vocabulary import BatchProgram
@@ -33,6 +33,8 @@ def build_batch(source: str, ids: Sequence[str]) -> BatchProgram:
         flags = [*CFLAGS, "-O0", f"-I{include}", "-static", "-o", str(entry)]
         run_compiler(compiler.command, [*flags, text.name, str(runtime)], entry.parent)
         check_elf(entry, len(ids))
+        # The symbols served to check it, and would cross every link to a target.
+        run_compiler(strip_command(compiler), [str(entry)], entry.parent)
 
     key = digest([runtime_key, source, str(len(ids))])
     elf = Cache("batches", _MOST_BATCHES).get(key, build)

@@ -69,6 +69,12 @@ def _identify(command: tuple[str, ...]) -> Compiler:
     return Compiler(command, f"{machine} {version[0] if version else ''}")
 
 
+def strip_command(compiler: Compiler) -> tuple[str, ...]:
+    """The strip(1) that belongs to the compiler."""
+    name = run_compiler(compiler.command, ["-print-prog-name=strip"], Path.cwd(), _PROBE_SECONDS)
+    return (name.strip() or "strip",)
+
+
 def run_compiler(
     command: Sequence[str], arguments: Sequence[str], folder: Path, seconds: float = COMPILE_SECONDS
 ) -> str:

@@ -7,14 +7,14 @@
 
 const struct suite pgtable_suite = { .name = "pgtable" };
 
-static void print_cache(const char *key, const struct memcache *cache)
+static void print_cache(const char *key, u32 memcache)
 {
-	if (!cache->given)
+	if (!memcache)
 		return;
-	if (cache->pages == HX_NO_MEMCACHE)
+	if (memcache == NO_CACHE)
 		printf(",\"%s\":null", key);
 	else
-		printf(",\"%s\":%" PRId64, key, cache->pages);
+		printf(",\"%s\":%u", key, memcache - SMALLEST_CACHE);
 }
 
 void run(const struct table *table, const struct step *steps, u32 count)
@@ -22,14 +22,14 @@ void run(const struct table *table, const struct step *steps, u32 count)
 	u32 i;
 
 	printf("{\"granule\":%" PRIu64 ",\"ipa_bits\":%u", table->granule, table->ipa_bits);
-	print_cache("memcache", &table->memcache);
+	print_cache("memcache", table->memcache);
 	printf(",\"steps\":[");
 	for (i = 0; i < count; i++) {
 		printf("%s{\"code\":%d,\"prot\":%u,\"ipa\":%" PRIu64 ",\"size\":%" PRIu64
 		       ",\"pa\":%" PRIu64 ",\"sw\":%u,\"flags\":%u",
 		       i ? "," : "", steps[i].code, steps[i].prot, steps[i].ipa, steps[i].size,
 		       steps[i].pa_or_owner, steps[i].sw, steps[i].flags);
-		print_cache("memcache", &steps[i].memcache);
+		print_cache("memcache", steps[i].memcache);
 		printf("}");
 	}
 	printf("]}\n");
