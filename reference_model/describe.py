@@ -6,7 +6,11 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+import msgspec
+
 from reference_model import scenario as sc
+from reference_model.outcome import Outcome
+from reference_model.race_outcome import outcome_text
 
 _UNITS = ((1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"))
 
@@ -19,14 +23,18 @@ def size_text(size: int) -> str:
     return str(size)
 
 
-def describe(op: sc.PgtableOp | sc.GuestOp) -> str:
+def describe(op: sc.PgtableOp | sc.GuestOp | sc.Parallel) -> str:
     """``map 0x80000000 +16K -> 0x40000 rw [shared]``; the operation's name comes first."""
+    if isinstance(op, sc.Parallel):
+        branches = " | ".join("; ".join(map(describe, branch)) for branch in op.parallel)
+        held = f" hold {' '.join(map(hex, op.hold))}" if op.hold else ""
+        return f"parallel x{op.repeat}{held}: {branches}"
     words = [op.name]
     for field in sorted(op.__struct_fields__, key=_order):
         value = getattr(op, field)
         if field in ("vcpu", "flags", "backing", "memcache") and not value and value != 0:
             continue
-        word = _word(field, value)
+        word = "" if (field, value) == ("form", "plain") else _word(field, value)
         if word:
             words.append(word)
     return " ".join(words)
@@ -77,9 +85,22 @@ def value_text(channel: str, value: Any) -> str:
         return " ".join(words)
     if channel == "maps" and isinstance(value, (list, tuple)):
         return "[" + ", ".join(_call(call) for call in value) + "]"
+    if channel in ("histogram", "outcome"):
+        return _outcome(value)
     if value is None:
         return "none"
     return str(value)
+
+
+def _outcome(value: Any) -> str:
+    """An outcome of a parallel block, [times, outcome] of one, or a whole histogram."""
+    if isinstance(value, Outcome):
+        return outcome_text(value)
+    if isinstance(value, dict):
+        return outcome_text(msgspec.convert(value, Outcome))
+    if isinstance(value, (list, tuple)) and len(value) == 2 and isinstance(value[0], int):
+        return f"{value[0]} x {_outcome(value[1])}"
+    return "; ".join(_outcome(one) for one in value)
 
 
 def _exit(value: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 from msgspec.structs import astuple
 
+from harness.compare.histogram import is_block, judge_block
 from harness.vocabulary import RunStatus, ScenarioRun, StepDifference, Verdict
 from reference_model.describe import value_text
 from reference_model.outcome import CHANNELS, Observation, Prediction, StepPrediction
@@ -36,6 +37,8 @@ class Judgement(Struct, frozen=True, kw_only=True):
     differences: tuple[StepDifference, ...] = ()
     compared: tuple[str, ...] = ()
     not_compared: tuple[str, ...] = ()
+    #: Of the allowed outcomes of parallel blocks: how many were seen, and how many there are.
+    outcomes: tuple[int, int] = (0, 0)
 
 
 def judge(
@@ -57,8 +60,14 @@ def judge(
     compared: set[str] = set()
     one_sided: set[str] = set()
     differences: list[StepDifference] = []
+    outcomes = (0, 0)
     for index, (allowed, seen) in enumerate(zip(prediction.steps, run.steps, strict=True)):
-        differences += _step(index, allowed, seen, compared, one_sided)
+        if is_block(allowed):
+            found = judge_block(index, allowed, seen, compared, one_sided)
+            differences += found.differences
+            outcomes = (outcomes[0] + found.seen, outcomes[1] + len(allowed.allowed))
+        else:
+            differences += _step(index, allowed, seen, compared, one_sided)
     for pin in scenario.expect:
         if pin.profile is None or pin.profile == profile:
             differences += _pinned(pin, prediction, run)
@@ -77,6 +86,7 @@ def judge(
         differences=tuple(differences),
         compared=channels,
         not_compared=absent,
+        outcomes=outcomes,
     )
 
 
