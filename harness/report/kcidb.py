@@ -31,7 +31,7 @@ def write_kcidb(report: RunReport) -> str:
     for target, suites in report.by_target():
         if not suites:
             continue
-        ident = f"{ORIGIN}:{report.run.id}/{target.info.name}"
+        ident = one_line(f"{ORIGIN}:{report.run.id}/{target.info.name}")
         checkouts.append(_checkout(ident, target))
         builds.append(_build(ident, target))
         for results in suites.values():

@@ -15,9 +15,10 @@ from msgspec import UNSET, Struct
 from harness.vocabulary import Finding, StepDifference
 from reference_model.describe import size_text
 
-#: Units a picture is wide at most, and the width of one in the drawing.
+#: Units a picture is wide at most; the least width of one in the drawing, and of all.
 _MOST_UNITS = 64
 _UNIT = 14
+_LEAST_WIDTH = 360
 #: Leaves of one run that are looked at.
 _MOST_LEAVES = 4096
 
@@ -121,11 +122,12 @@ def _picture(
     text: Any,
 ) -> Picture:
     high = low + count * unit
+    scale = max(_UNIT, _LEAST_WIDTH // count)
     return Picture(
         title=title,
-        width=count * _UNIT,
+        width=count * scale,
         rows=tuple(
-            Row(label, tuple(_boxes(cells, differing, low, high, unit)))
+            Row(label, tuple(_boxes(cells, differing, low, high, scale / unit)))
             for label, cells in rows.items()
         ),
         low=text(low),
@@ -133,15 +135,15 @@ def _picture(
     )
 
 
-def _boxes(cells: _Cells, differing: set[int], low: int, high: int, unit: int) -> Iterable[Box]:
+def _boxes(cells: _Cells, differing: set[int], low: int, high: int, scale: float) -> Iterable[Box]:
     for at in sorted(cells):
         size, what = cells[at]
         start, end = max(at, low), min(at + size, high)
         if start >= end:
             continue
         yield Box(
-            x=(start - low) * _UNIT // unit,
-            width=max((end - start) * _UNIT // unit, 2),
+            x=int((start - low) * scale),
+            width=max(int((end - start) * scale), 2),
             kind=_kind(what),
             differs=at in differing,
             words=_words(at, size, what),
