@@ -62,7 +62,7 @@ static const char *load_failure(int error)
 	}
 }
 
-static const char *load(void)
+static const char *load(const char *parameters)
 {
 	int file = open_file();
 	int error = 0;
@@ -71,7 +71,7 @@ static const char *load(void)
 		return NULL;
 	/* What an earlier program left loaded may be another build. */
 	syscall(SYS_delete_module, HX_DEVICE, O_NONBLOCK);
-	if (syscall(SYS_finit_module, file, "", 0))
+	if (syscall(SYS_finit_module, file, parameters, 0))
 		error = errno;
 	else
 		loaded = true;
@@ -99,9 +99,9 @@ static const char *keep_vm(void)
 	return vm < 0 ? reason : NULL;
 }
 
-const char *module_open(void)
+static const char *open_device(const char *parameters)
 {
-	const char *failure = load();
+	const char *failure = load(parameters);
 
 	if (failure)
 		return failure;
@@ -115,7 +115,19 @@ const char *module_open(void)
 			 info.abi, HX_ABI);
 		return reason;
 	}
-	return keep_vm();
+	return NULL;
+}
+
+const char *module_open(void)
+{
+	const char *failure = open_device("");
+
+	return failure ? failure : keep_vm();
+}
+
+const char *module_open_live(void)
+{
+	return open_device("live_only=1");
 }
 
 void module_close(void)
@@ -139,4 +151,9 @@ const struct hx_info *module_info(void)
 int module_run(struct hx_run *run)
 {
 	return ioctl(device, HX_IOCTL_RUN, run) ? -errno : 0;
+}
+
+int module_ioctl(unsigned long request, void *argument)
+{
+	return ioctl(device, request, argument) ? -errno : 0;
 }

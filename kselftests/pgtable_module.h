@@ -12,6 +12,9 @@
  */
 const char *module_open(void);
 
+/* The same for running VMs alone: programs cannot be run then, and nothing is probed. */
+const char *module_open_live(void);
+
 /* Closes the device, and unloads what was loaded; system calls only. */
 void module_close(void);
 
@@ -20,5 +23,8 @@ const struct hx_info *module_info(void);
 
 /* HX_IOCTL_RUN: 0 or -errno. */
 int module_run(struct hx_run *run);
+
+/* Another ioctl of the device: 0 or -errno. */
+int module_ioctl(unsigned long request, void *argument);
 
 #endif /* HX_PGTABLE_MODULE_H */

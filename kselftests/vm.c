@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "live.h"
 #include "record.h"
 #include "trace.h"
 #include "vm.h"
@@ -57,10 +58,11 @@ int kvm_has(int fd, long capability)
 
 void step_finish(struct vm *vm)
 {
-	(void)vm;
-	/* The trace is the main thread's, and one step's: of no use to a branch. */
-	if (!record_is_captured())
+	/* Trace and tables are of one step: of no use to a branch, beside which others run. */
+	if (!record_is_captured()) {
 		trace_record();
+		live_record(vm);
+	}
 	step_end();
 }
 

@@ -78,27 +78,6 @@ static unsigned long (*find_lookup(void))(const char *name)
 	return address;
 }
 
-static int resolve(void)
-{
-	unsigned long (*lookup)(const char *name) = find_lookup();
-	int i;
-
-	if (!lookup) {
-		pr_err("hx_pgtable: no kprobe on kallsyms_lookup_name\n");
-		return -ENOENT;
-	}
-	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
-		unsigned long address = lookup(wanted[i].name);
-
-		if (!address) {
-			pr_err("hx_pgtable: this kernel has no %s\n", wanted[i].name);
-			return -ENOENT;
-		}
-		*(unsigned long *)((void *)&hx.kernel + wanted[i].offset) = address;
-	}
-	return 0;
-}
-
 static u64 features(void)
 {
 	u64 features = 0;
@@ -122,6 +101,29 @@ static u64 features(void)
 	if (IS_ENABLED(HX_HAS_GET_LEAF))
 		features |= HX_FEATURE_GET_LEAF;
 	return features;
+}
+
+static int resolve(void)
+{
+	unsigned long (*lookup)(const char *name) = find_lookup();
+	int i;
+
+	if (!lookup) {
+		pr_err("hx_pgtable: no kprobe on kallsyms_lookup_name\n");
+		return -ENOENT;
+	}
+	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
+		unsigned long address = lookup(wanted[i].name);
+
+		if (!address) {
+			pr_err("hx_pgtable: this kernel has no %s\n", wanted[i].name);
+			return -ENOENT;
+		}
+		*(unsigned long *)((void *)&hx.kernel + wanted[i].offset) = address;
+	}
+	hx.info.features = features();
+	hx_live_init(lookup);
+	return 0;
 }
 
 static u64 host_facts(void)
@@ -180,7 +182,6 @@ int hx_host_init(void)
 	hx.info.abi = HX_ABI;
 	hx.info.page_shift = PAGE_SHIFT;
 	hx.info.ipa_limit = hx.kernel.get_kvm_ipa_limit();
-	hx.info.features = features();
 	hx.info.host = host_facts();
 	if (!hx.info.ipa_limit) {
 		pr_err("hx_pgtable: KVM is not initialised on this machine\n");

@@ -117,6 +117,11 @@ int hx_session_run(struct hx_run *run);
 void hx_session_end(void);
 bool hx_session_stands(void);
 
+/* live.c: tables and memory of VMs that run. */
+void hx_live_init(unsigned long (*lookup)(const char *name));
+long hx_live_leaves(void __user *arg);
+long hx_live_age(void __user *arg);
+
 /* tables.c, tables_v5.c: the pages that tables are made of. */
 int hx_tables_init(void);
 void hx_tables_exit(void);

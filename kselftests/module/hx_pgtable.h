@@ -32,6 +32,9 @@
 #define HX_FEATURE_ANNOTATE		(1ULL << 6)
 #define HX_FEATURE_SPLIT		(1ULL << 7)
 #define HX_FEATURE_GET_LEAF		(1ULL << 8)
+/* of running VMs: HX_IOCTL_LIVE, HX_IOCTL_AGE */
+#define HX_FEATURE_LIVE_LEAVES		(1ULL << 9)
+#define HX_FEATURE_LIVE_AGE		(1ULL << 10)
 
 /* struct hx_info.channels: fields of struct hx_step that are filled in */
 #define HX_CHANNEL_CMO			(1ULL << 0)
@@ -224,5 +227,30 @@ struct hx_run {
  * EINTR       a fatal signal arrived
  */
 #define HX_IOCTL_RUN		_IOWR('X', 2, struct hx_run)
+
+/* --- running VMs ----------------------------------------------------------- */
+
+#define HX_MAX_LIVE_RUNS	(1U << 16)
+#define HX_MAX_AGE		(1ULL << 30)
+
+/* The leaves of a VM's stage-2 table, those outside of [skip_from, skip_to). */
+struct hx_live {
+	__s32 vm;		/* in: file descriptor of the VM */
+	__u32 room;		/* in: runs that the buffer holds */
+	__u64 runs;		/* in: buffer for struct hx_leaf_run; pa, bits and sw stay 0 */
+	__u64 skip_from;	/* in: IPA */
+	__u64 skip_to;
+	__u32 nr;		/* out: runs that there are; more than room: the rest is lost */
+	__u32 reserved;
+};
+
+/* The caller's pages in [start, start + size) are as if not accessed of late, for KVM. */
+struct hx_age {
+	__u64 start;
+	__u64 size;
+};
+
+#define HX_IOCTL_LIVE		_IOWR('X', 3, struct hx_live)
+#define HX_IOCTL_AGE		_IOW('X', 4, struct hx_age)
 
 #endif /* HX_PGTABLE_H */

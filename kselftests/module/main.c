@@ -13,6 +13,10 @@
 
 #include "hx.h"
 
+/* For running VMs alone: no function of the kernel's has a probe then. */
+static bool live_only;
+module_param(live_only, bool, 0400);
+
 /* Held while a step runs: there is one table. */
 static DEFINE_MUTEX(lock);
 /* The open file whose program runs or stands; others wait. */
@@ -88,7 +92,13 @@ static long device_ioctl(struct file *file, unsigned int command, unsigned long 
 	case HX_IOCTL_INFO:
 		return copy_to_user(user, &hx.info, sizeof(hx.info)) ? -EFAULT : 0;
 	case HX_IOCTL_RUN:
+		if (live_only)
+			return -ENOTTY;
 		return ioctl_run(file, user);
+	case HX_IOCTL_LIVE:
+		return hx_live_leaves(user);
+	case HX_IOCTL_AGE:
+		return hx_live_age(user);
 	default:
 		return -ENOTTY;
 	}
@@ -109,7 +119,8 @@ static struct miscdevice device = {
 
 static void undo(void)
 {
-	hx_divert_exit();
+	if (!live_only)
+		hx_divert_exit();
 	hx_tables_exit();
 	hx_host_exit();
 }
@@ -120,7 +131,7 @@ static int __init hx_init(void)
 
 	if (!error)
 		error = hx_tables_init();
-	if (!error)
+	if (!error && !live_only)
 		error = hx_divert_init();
 	if (!error)
 		error = misc_register(&device);

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The leaves of a running VM, and ageing, through the white-box module. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "live.h"
+#include "pgtable_module.h"
+#include "record.h"
+#include "vm.h"
+
+#define FIRST_ROOM	256
+
+static char reason[320] = "the white-box module is not loaded";
+static u64 features;
+static struct hx_leaf_run *runs;
+static u32 room;
+
+void live_start(missing_fn missing)
+{
+	const char *failure = module_open_live();
+
+	if (!failure) {
+		features = module_info()->features;
+		if (features & HX_FEATURE_LIVE_LEAVES)
+			return;
+		failure = "kvm_vm_ioctl is not found in this kernel";
+	}
+	snprintf(reason, sizeof(reason), "%s", failure);
+	missing("leaves", reason);
+}
+
+void live_stop(void)
+{
+	module_close();
+	features = 0;
+}
+
+/* --- leaves ------------------------------------------------------------------------ */
+
+static bool make_room(u32 wanted)
+{
+	struct hx_leaf_run *more = realloc(runs, wanted * sizeof(*runs));
+
+	if (!more)
+		return false;
+	runs = more;
+	room = wanted;
+	return true;
+}
+
+/* The runs there are; ends the scenario where they cannot be read. */
+static u32 read_leaves(const struct vm *vm)
+{
+	struct hx_live live = {
+		.vm = vm->fd,
+		.skip_from = RESERVED_START,
+		.skip_to = RESERVED_END,
+	};
+	u32 wanted = room ? room : FIRST_ROOM;
+	int ret;
+
+	do {
+		if (wanted > HX_MAX_LIVE_RUNS || (wanted > room && !make_room(wanted)))
+			scenario_infra("no room for %u runs of leaves", wanted);
+		live.runs = (u64)runs;
+		live.room = room;
+		ret = module_ioctl(HX_IOCTL_LIVE, &live);
+		if (ret)
+			scenario_infra("leaves of the VM: %s", strerror(-ret));
+		wanted = live.nr;
+	} while (live.nr > room);
+	return live.nr;
+}
+
+static void record_run(const struct hx_leaf_run *run)
+{
+	static const char *const attrs[] = {
+		[HX_ATTR_NORMAL] = "normal",
+		[HX_ATTR_NC] = "nc",
+		[HX_ATTR_DEVICE] = "device",
+		[HX_ATTR_OTHER] = "other",
+	};
+
+	record_text("[%llu,%llu,0,\"%s%s%s\",0,%s,\"%s\",%u]", (unsigned long long)run->ipa,
+		    1ULL << run->shift, run->prot & HX_PROT_R ? "r" : "",
+		    run->prot & HX_PROT_W ? "w" : "", run->prot & HX_PROT_X ? "x" : "",
+		    run->attr & HX_ATTR_AF ? "true" : "false",
+		    attrs[run->attr & HX_ATTR_MASK & 3], run->count);
+}
+
+void live_record(struct vm *vm)
+{
+	u32 i, nr;
+
+	if (!(features & HX_FEATURE_LIVE_LEAVES))
+		return;
+	nr = read_leaves(vm);
+	step_key("leaves");
+	record_text("[");
+	for (i = 0; i < nr; i++) {
+		if (i)
+			record_text(",");
+		record_run(&runs[i]);
+	}
+	record_text("]");
+}
+
+/* --- ageing ------------------------------------------------------------------------- */
+
+const char *live_age(const void *start, size_t size)
+{
+	struct hx_age age = { .start = (u64)start, .size = size };
+	int ret;
+
+	if (!(features & HX_FEATURE_LIVE_AGE))
+		return reason;
+	ret = module_ioctl(HX_IOCTL_AGE, &age);
+	return ret ? strerror(-ret) : NULL;
+}
