@@ -298,6 +298,10 @@ def _again(
     return {place[number]: again for number, again in runs.items()}
 
 
+#: Suites that the module has channels for; True: nothing runs without it.
+_WHITE_BOX = {"pgtable": True, "guest": False, "race": False}
+
+
 class _WhiteBox:
     """The module of one target, built when the first scenario that needs it comes."""
 
@@ -312,11 +316,11 @@ class _WhiteBox:
     def case(self, case: _Case) -> _Case:
         """The case, or a skip where its suite needs a module that cannot be had."""
         prediction = case.prediction
-        if case.scenario.suite != "pgtable" or prediction.skip:
+        if case.scenario.suite not in _WHITE_BOX or prediction.skip:
             return case
         if not self.files and not self._reason and self.failure is None:
             self._build()
-        if not self._reason:
+        if not self._reason or not _WHITE_BOX[case.scenario.suite]:
             return case
         skip = Prediction(id=prediction.id, profile=prediction.profile, skip=self._reason)
         return msgspec.structs.replace(case, prediction=skip)
