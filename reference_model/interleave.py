@@ -237,8 +237,12 @@ class _Search:
         for lane in range(len(state[4])):
             own, alone = self._lane_steps(state, lane, ahead)
             if own and alone:
-                return [(lane, self._forget(after), seen) for after, seen in own]
-            found += [(lane, self._forget(after), seen) for after, seen in own]
+                found = []
+            for after, seen in own:
+                # Only where an operation ended can a page have had its last access.
+                found.append((lane, after if seen is None else self._forget(after), seen))
+            if own and alone:
+                break
         return found
 
     def _forget(self, state: State) -> State:

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 from harness.generate.guest import generate_guest
 from harness.generate.pgtable import generate_pgtable
+from harness.generate.race import generate_race
 from harness.vocabulary import UsageError
 from reference_model.profiles import PROFILES, Environment, SemanticsProfile
 from reference_model.scenario import Scenario
 
 #: Suites that can be generated.
-SUITES = ("guest", "pgtable")
+SUITES = ("guest", "pgtable", "race")
 
 __all__ = ["SUITES", "generate"]
 
@@ -38,5 +39,7 @@ def generate(
     for index in range(count):
         if suite == "pgtable":
             yield generate_pgtable(seed, index, profile or PROFILES["v6.12"], env or Environment())
+        elif suite == "race":
+            yield generate_race(seed, index)
         else:
             yield generate_guest(seed, index)

@@ -40,7 +40,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (GUEST.replace("0x80003000", "0xffffffffffff0000"), "out of range"),
         (GUEST + "---\n" + GUEST, "already used at"),
         ("a: [", "not YAML"),
-        (GUEST.replace("suite: guest", "suite: race"), "suite 'race' is not in this version"),
+        (GUEST.replace("suite: guest", "suite: pkvm"), "suite 'pkvm' is not in this version"),
         ("", "holds no scenario"),
     ],
 )
