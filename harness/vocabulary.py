@@ -212,7 +212,8 @@ class StepDifference(Struct, frozen=True, kw_only=True):
 
     ``against``: "model" or "pinned" for what the kernel differs from, "model-pinned" where the
     model differs from a pinned expectation, "kernel" where one kernel (``expected``) differs from
-    another.
+    another, "invariant" where the kernel broke what must hold in every profile (``expected`` is
+    the promise in words).
     """
 
     step: int

@@ -43,6 +43,9 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     #: A write to the huge zero page makes a huge page; else the zero page is split and one page
     #: of it copied.
     huge_zero_becomes_huge: bool
+    #: Whether host memory is huge is told by the page's own map count, which a child that split
+    #: its mapping has changed for good; else by this process's page table.
+    huge_by_mapcount: bool
     #: madvise(MADV_DONTNEED) takes hugetlb memory.
     hugetlb_dontneed: bool
     #: Whether a write to a read-only anonymous page of this process alone reuses it depends on a
@@ -85,6 +88,7 @@ _V5_10 = FaultKnobs(
     dirty_ring=False,
     eager_split=False,
     huge_zero_becomes_huge=False,
+    huge_by_mapcount=True,
     hugetlb_dontneed=False,
     reuse_is_luck=True,
     swap_in_writable=False,
@@ -100,6 +104,7 @@ _V6_1 = replace(
     _V5_10,
     oob_injects=True,
     keeps_block=True,
+    huge_by_mapcount=False,
     hugetlb_dontneed=True,
     reuse_is_luck=False,
     mprotect_writable=True,
@@ -233,6 +238,16 @@ FAULT_KNOB_SOURCES: dict[str, KnobSource] = {
             "v6.1": "do_huge_pmd_wp_page (6.1): is_huge_zero_pmd falls back to a split",
             "v6.12": "do_huge_pmd_wp_page (6.12): is_huge_zero_pmd falls back to a split",
             "v7.2": "do_huge_zero_wp_pmd (7.2)",
+        },
+    ),
+    "huge_by_mapcount": KnobSource(
+        what="a huge page that a child mapped page by page is no block any more",
+        sources={
+            "v5.10": "PageTransCompoundMap (5.10): page->_mapcount < 0; seen after fork",
+            "seed-2021": "PageTransCompoundMap (5.13): page->_mapcount < 0",
+            "v6.1": "get_user_mapping_size (6.1): the user page table",
+            "v6.12": "get_user_mapping_size (6.12): the user page table",
+            "v7.2": "get_user_mapping_size (7.2): the user page table",
         },
     ),
     "hugetlb_dontneed": KnobSource(

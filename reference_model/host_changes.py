@@ -78,10 +78,11 @@ def remap(memory: HostMemory, first: int, count: int) -> Ranges:
     return ranges
 
 
-def fork(memory: HostMemory) -> Ranges:
+def fork(memory: HostMemory, touched: range) -> Ranges:
     """copy_page_range of a VMA with an anon_vma: everything becomes read-only, then the only one.
 
-    The child is gone afterwards, and exit_mmap has drained the lists of new pages.
+    ``touched``: pages that the child writes. It is gone afterwards, and exit_mmap has drained the
+    lists of new pages.
     """
     if not memory.has_anon or memory.is_file:
         return []
@@ -89,6 +90,8 @@ def fork(memory: HostMemory) -> Ranges:
     for page in range(first, first + count):
         memory.set_writable(page, False)
         memory.set_forked(page)
+    for page in touched:
+        memory.set_doubled(page)
     return [(first, count)]
 
 

@@ -189,11 +189,14 @@ class HostOps:
         return host_step(0)
 
     def _fork_touch(self, op: sc.ForkTouch) -> Observation:
-        if self._range(op) is None:
+        found = self._range(op)
+        if found is None:
             raise UndefinedError("gpa is not aligned to a page")
+        touched, first, pages = found
         # dup_mmap copies the whole address space, other slots' memory too.
         for slot in self._memory.slots.values():
-            self._memory.unmap_ranges(slot, changes.fork(slot.memory))
+            pages_here = range(first, first + pages if slot is touched else first)
+            self._memory.unmap_ranges(slot, changes.fork(slot.memory, pages_here))
         return host_step(0)
 
     def _stage1_tables(self, op: sc.Stage1Tables) -> Observation:

@@ -105,6 +105,8 @@ class HostMemory:
         self._eligible = bytearray([self.huge_pages > 1]) * count
         #: Numbers of the huge pages that are mapped as such.
         self._huge: set[int] = set()
+        #: Those of them that another process mapped page by page at some time.
+        self._doubled: set[int] = set()
         if full and self.huge_pages > 1:
             self._huge = set(range(count // self.huge_pages))
         #: Anonymous pages that cannot have a reference but the page table's.
@@ -145,8 +147,11 @@ class HostMemory:
         return bool(self._writable[index]) and self._state[index] != HostPage.NONE
 
     def mapped_pages(self, page: int) -> int:
-        """Pages that the host's page-table entry for this page maps (get_user_mapping_size)."""
-        return self.huge_pages if self._block(page) in self._huge else 1
+        """Pages that the host's page-table entry for this page maps, as KVM finds out."""
+        block = self._block(page)
+        if block in self._doubled and self.knobs.huge_by_mapcount:
+            return 1
+        return self.huge_pages if block in self._huge else 1
 
     def extent(self) -> tuple[int, int]:
         """First page and number of pages of the whole mapping."""
@@ -282,6 +287,12 @@ class HostMemory:
     def split_block(self, page: int) -> None:
         """The page's huge entry becomes entries of pages."""
         self._huge.discard(self._block(page))
+        self._doubled.discard(self._block(page))
+
+    def set_doubled(self, page: int) -> None:
+        """Another process has split its mapping of this page's huge page (PG_double_map)."""
+        if self._block(page) in self._huge and not self.is_hugetlb:
+            self._doubled.add(self._block(page))
 
     def make_huge(self, page: int) -> bool:
         """The block that begins at this page becomes a huge page, if all of it is writable."""
@@ -297,6 +308,7 @@ class HostMemory:
         """The page-table entry goes."""
         index = page - self._start
         self._huge.discard(index // self.huge_pages)
+        self._doubled.discard(index // self.huge_pages)
         self._state[index] = HostPage.NONE
         self._writable[index] = 0
         self._sole[index] = 0
@@ -376,6 +388,7 @@ class HostMemory:
         return (
             *(bytes(each) for each in (*tables, *more)),
             tuple(sorted(self._huge)),
+            tuple(sorted(self._doubled)),
             tuple(content),
         )
 

@@ -132,7 +132,7 @@ def run_open(
     except ValueError as error:
         raise UsageError(f"--env: {error}") from None
     listener.on_target(info, profile, note)
-    bench = _Bench(info, profile, settings, listener)
+    bench = _Bench(info, profile, settings, listener, env)
     coming = _Coming(workload.batches(profile, env), bench, env)
     white_box = _WhiteBox(info, module)
     # To generate and to predict is one core's work while the target is another's.
@@ -204,8 +204,14 @@ class _Bench:
     """Judges what one target did and tells the listener."""
 
     def __init__(
-        self, info: TargetInfo, profile: SemanticsProfile, settings: Settings, listener: Listener
+        self,
+        info: TargetInfo,
+        profile: SemanticsProfile,
+        settings: Settings,
+        listener: Listener,
+        env: Environment,
     ) -> None:
+        self.env = env
         self.info = info
         self.profile = profile
         self.settings = settings
@@ -213,7 +219,7 @@ class _Bench:
 
     def judge(self, case: _Case, run: ScenarioRun | None) -> Judgement:
         """The verdict on one run."""
-        return judge(case.scenario, case.prediction, run, self.profile.name)
+        return judge(case.scenario, case.prediction, run, self.profile.name, self.env)
 
     def report(self, case: _Case, again: Sequence[ScenarioRun] | None = None) -> None:
         """Tell what is said of a case and its repeats; None: it is none that is repeated."""

@@ -15,8 +15,11 @@ from msgspec.structs import astuple
 from harness.compare.histogram import is_block, judge_block
 from harness.vocabulary import RunStatus, ScenarioRun, StepDifference, Verdict
 from reference_model.describe import value_text
+from reference_model.guest_invariants import broken_promises
+from reference_model.invariants import violations
 from reference_model.outcome import CHANNELS, Observation, Prediction, StepPrediction
-from reference_model.scenario import Expect, Scenario
+from reference_model.profiles import Environment
+from reference_model.scenario import Expect, GuestScenario, PgtableScenario, Scenario
 
 _ENDED = {
     RunStatus.CRASH: Verdict.CRASH,
@@ -42,12 +45,17 @@ class Judgement(Struct, frozen=True, kw_only=True):
 
 
 def judge(
-    scenario: Scenario, prediction: Prediction, run: ScenarioRun | None, profile: str
+    scenario: Scenario,
+    prediction: Prediction,
+    run: ScenarioRun | None,
+    profile: str,
+    env: Environment | None = None,
 ) -> Judgement:
     """The verdict on one scenario.
 
-    A pinned expectation is held against the model and against the kernel. ``run`` is None where
-    the prediction is a skip and nothing was sent.
+    A pinned expectation is held against the model and against the kernel; with an environment, so
+    are the invariants that hold in every profile. ``run`` is None where the prediction is a skip
+    and nothing was sent.
     """
     if prediction.skip:
         return Judgement(verdict=Verdict.SKIP, reason=prediction.skip)
@@ -71,6 +79,8 @@ def judge(
     for pin in scenario.expect:
         if pin.profile is None or pin.profile == profile:
             differences += _pinned(pin, prediction, run)
+    if env is not None:
+        differences += _invariants(scenario, run, env, differs=bool(differences))
     channels = tuple(name for name in CHANNELS if name in compared)
     absent = tuple(name for name in CHANNELS if name in one_sided and name not in compared)
     if differences:
@@ -127,6 +137,35 @@ def _step(
     return nearest or []
 
 
+def _invariants(
+    scenario: Scenario, run: ScenarioRun, env: Environment, *, differs: bool
+) -> list[StepDifference]:
+    """Promises that a run broke. A page table that is as predicted breaks none (see its tests)."""
+    if isinstance(scenario, GuestScenario):
+        return [
+            StepDifference(
+                step=one.step,
+                channel=one.channel,
+                expected=one.promised,
+                observed=one.seen,
+                against="invariant",
+            )
+            for one in broken_promises(scenario, run.steps, env)
+        ]
+    if isinstance(scenario, PgtableScenario) and differs:
+        return [
+            StepDifference(
+                step=one.step,
+                channel="leaves",
+                expected=one.invariant,
+                observed=one.text,
+                against="invariant",
+            )
+            for one in violations(scenario, run.steps, env)
+        ]
+    return []
+
+
 def _pinned(pin: Expect, prediction: Prediction, run: ScenarioRun) -> list[StepDifference]:
     found: list[StepDifference] = []
     for index, channels in enumerate(pin.steps):
@@ -168,7 +207,9 @@ def pin_agrees(wanted: Any, value: Any) -> bool:
 
 
 def _headline(first: StepDifference) -> str:
-    side = {"model": "model", "pinned": "pinned", "model-pinned": "pinned"}[first.against]
+    side = {"model": "model", "pinned": "pinned", "model-pinned": "pinned"}.get(
+        first.against, first.against
+    )
     other = "model" if first.against == "model-pinned" else "kernel"
     return (
         f"step {first.step} {first.channel}: "

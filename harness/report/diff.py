@@ -29,6 +29,7 @@ _SIDES = {
     "model": ("model", "kernel"),
     "pinned": ("pinned", "kernel"),
     "model-pinned": ("pinned", "model"),
+    "invariant": ("promised", "kernel"),
 }
 
 

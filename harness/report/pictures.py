@@ -26,6 +26,7 @@ _SIDES = {
     "model": ("model", "kernel"),
     "pinned": ("pinned", "kernel"),
     "model-pinned": ("pinned", "model"),
+    "invariant": ("promised", "kernel"),
 }
 
 #: Address -> size, and everything else that tells one leaf from another.
