@@ -8,6 +8,7 @@
 
 #include "race.h"
 #include "race_hold.h"
+#include "race_restore.h"
 #include "race_team.h"
 #include "record.h"
 #include "trace.h"
@@ -16,7 +17,6 @@
 
 #define MAX_OUTCOMES	4096
 #define OUTCOME_TEXT	(MAX_BRANCHES * BRANCH_TEXT)
-#define SCRATCH_TEXT	65536
 
 const struct suite race_suite = {
 	.name = "race",
@@ -43,40 +43,32 @@ static char outcome_text[OUTCOME_TEXT];
 
 struct vm *race_vm(struct vm_config config)
 {
+	struct vm *vm;
+
 	/* A scenario that was killed inside a block left it off. */
 	tracefs_write("tracing_on", "1");
-	return vm_create(config);
+	vm = vm_create(config);
+	/* What one vCPU touched is mapped for all. */
+	vcpu_warm(vm, 0);
+	return vm;
 }
 
-/* Every slot goes; what this shows is no step of the scenario. */
-static void drop_slots(struct vm *vm)
-{
-	static char scratch[SCRATCH_TEXT];
-	u32 id;
-
-	for (id = 0; id < vm->slots; id++) {
-		if (!vm->slot[id].used)
-			continue;
-		record_capture(scratch, sizeof(scratch));
-		slot_delete(vm, id);
-		record_capture(NULL, 0);
-	}
-}
-
-bool race_again(struct vm *vm, u32 times)
+bool race_turn(struct vm *vm, struct race_loop wanted)
 {
 	if (!loop.active) {
 		loop.active = true;
 		loop.turn = 0;
-		loop.times = times;
-	} else if (++loop.turn == times) {
+		loop.times = wanted.times;
+		if (shared->steps == wanted.from) {
+			restore_learn(vm, &wanted);
+			return true;
+		}
+	} else if (++loop.turn == loop.times) {
 		loop.active = false;
 		return false;
 	}
-	if (shared->steps) {
-		drop_slots(vm);
-		record_replay();
-	}
+	restore(vm, &wanted);
+	record_replay(wanted.from);
 	return true;
 }
 

@@ -134,9 +134,9 @@ static void capture_text(const char *fmt, va_list args)
 	captured.used += length;
 }
 
-void record_replay(void)
+void record_replay(u32 from)
 {
-	replayed = 0;
+	replayed = from;
 	to_replay = shared->steps;
 }
 

@@ -93,10 +93,10 @@ void record_capture(char *text, size_t size);
 bool record_is_captured(void);
 
 /*
- * The scenario begins again: as many steps as were begun so far are made without
- * a record. Whether the next one is of these.
+ * The scenario goes on from this step: up to the last one that was begun so far,
+ * steps are made without a record. Whether the next one is of these.
  */
-void record_replay(void);
+void record_replay(u32 from);
 bool record_is_replay(void);
 
 /* A sign of life where no step begins for long. */

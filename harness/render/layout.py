@@ -49,6 +49,8 @@ class Suite(Struct, frozen=True):
 def call_lines(call: Call) -> list[str]:
     """The call with its comment behind it, or above it where the line would grow too long."""
     lines = _wrapped(call)
+    if not call.comment:
+        return lines
     comment = f"/* {comment_text(call.comment)} */"
     width = columns(lines[-1])
     if len(lines) == 1:

@@ -15,8 +15,15 @@ from harness.vocabulary import UsageError
 from reference_model import scenario as sc
 from reference_model.outcome import Prediction
 from reference_model.scenario import Parallel, RaceScenario
+from reference_model.validate_race import step_ops
 
 _Step = sc.GuestOp | Parallel
+_PAGE = 0x1000
+#: Operations that change no more than the pages that they name, and the dirty log.
+_ON_PAGES = (
+    sc.Read, sc.Write, sc.Exec, sc.HostRead, sc.HostWrite,
+    sc.DirtyGet, sc.DirtyClear, sc.SlotFlags,
+)  # fmt: skip
 
 
 def _compose(
@@ -28,12 +35,12 @@ def _compose(
     for at in blocks:
         helpers += _branches(scenario, at, name)
     body = vm_lines(scenario.vm, "race_vm")
-    done = 0
+    done = start = _kept(scenario)
+    for index in range(start):
+        body += _lines(scenario, prediction, index, name, 1)
     for at in blocks:
-        block = scenario.steps[at]
-        assert isinstance(block, Parallel)
-        body.append(f"\twhile (race_again(vm, {block.repeat})) {{")
-        for index in range(at + 1):
+        body += _loop(scenario, at, start)
+        for index in range(start, at + 1):
             goes_on = index == at == blocks[-1] and at + 1 < len(scenario.steps)
             body += _lines(scenario, prediction, index, name, 2, again=index < done, on=goes_on)
         body.append("\t}")
@@ -41,6 +48,61 @@ def _compose(
     for index in range(done, len(scenario.steps)):
         body += _lines(scenario, prediction, index, name, 1)
     return helpers, body
+
+
+def _kept(scenario: RaceScenario) -> int:
+    """How many steps the loops need not make again: slots that stay what they are.
+
+    0 where a step changes more of the VM or of its memory than the pages that it touches.
+    """
+    ops = [op for step in scenario.steps for op in step_ops(step)]
+    first = next((at for at, op in enumerate(ops) if not isinstance(op, sc.SlotAdd)), 0)
+    plain = all(
+        op.backing.kind == "anon" and op.backing.thp == "never"
+        for op in ops[:first]
+        if isinstance(op, sc.SlotAdd)
+    )
+    simple = all(
+        isinstance(op, _ON_PAGES) or (isinstance(op, sc.Madvise) and op.advice == "dontneed")
+        for op in ops[first:]
+    )
+    if scenario.vm.manual_protect == "init_set" or scenario.vm.dirty_ring:
+        return 0
+    return first if plain and simple else 0
+
+
+def _touched(scenario: RaceScenario, at: int) -> list[str]:
+    """Addresses of the pages (of 4K) that the steps up to one touch, as far as slots hold them."""
+    ops = [op for step in scenario.steps[: at + 1] for op in step_ops(step)]
+    slots = [range(op.gpa, op.gpa + op.size) for op in ops if isinstance(op, sc.SlotAdd)]
+    pages: set[int] = set()
+    for op in ops:
+        gpa = getattr(op, "gpa", None)
+        if gpa is None or isinstance(op, sc.SlotAdd):
+            continue
+        size = op.size if isinstance(op, sc.Madvise) else 1
+        pages |= set(range(gpa // _PAGE, -(-(gpa + size) // _PAGE)))
+    return [
+        address(page * _PAGE)
+        for page in sorted(pages)
+        if any(page * _PAGE in slot for slot in slots)
+    ]
+
+
+def _loop(scenario: RaceScenario, at: int, start: int) -> list[str]:
+    """The line that opens a block's loop."""
+    block = scenario.steps[at]
+    assert isinstance(block, Parallel)
+    touched = _touched(scenario, at)
+    if not start or not touched:
+        return [f"\twhile (race_again(vm, {block.repeat})) {{"]
+    call = Call(
+        "while (race_again",
+        ("vm", str(block.repeat), f".from = {start}", *_macro(".pages = PAGES", touched)),
+        "",
+        end=") {",
+    )
+    return call_lines(call)
 
 
 def _lines(
