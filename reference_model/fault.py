@@ -150,13 +150,14 @@ class GuestMemory:
         gpa = access.gpa
         gfn = gpa >> self.env.page_shift
         found = self.stage2.find(gfn)
-        if found is not None and not found[1].af:
-            # Hardware sets it, or an access flag fault: handle_access_fault.
+        if found is not None and not found[1].af and not self.env.haf:
+            # An access flag fault comes before a permission fault: handle_access_fault.
             self.stage2.set_young(gfn, young=True)
-            if not self.env.haf:
-                trail.faults += 1
-                return None
+            trail.faults += 1
+            return None
         if found is not None and _permits(found[1], access.kind):
+            # Hardware sets the flag of what is accessed.
+            self.stage2.set_young(gfn, young=True)
             return trail.effect(completed=True)
         # kvm_handle_guest_abort, in its order. A stage-1 walk counts as a write only with a
         # permission fault (kvm_is_write_fault).

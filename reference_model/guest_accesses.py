@@ -213,11 +213,26 @@ class GuestAccesses:
             elif not has_access_flag(entry):
                 if isinstance(op, sc.At):
                     raise UndefinedError("whether AT sets the access flag is the CPU's choice")
+                self._needs_writable(where.gpa)
                 effect = self._memory.access(replace(read, kind="w"), trail)
                 if not effect.completed:
                     return effect
                 self._store(where.gpa, 8, with_access_flag(entry))
         return None
+
+    def _needs_writable(self, gpa: int) -> None:
+        """An access flag is set in a page that is writable, or in one that never will be.
+
+        In between, emulated CPUs give a permission fault with another level than the leaf's, and
+        the vCPU never gets on.
+        """
+        gfn = gpa >> self._env.page_shift
+        found, slot = self._memory.stage2.find(gfn), self._memory.slot_at(gfn)
+        if found is not None and not found[1].w and slot is not None and not slot.readonly:
+            raise UndefinedError(
+                f"the table at {gpa:#x} is mapped read-only: an access flag update there is not "
+                "modelled; have the guest write to the page before, or switch logging off"
+            )
 
     # --- helpers ---------------------------------------------------------------------------------
 

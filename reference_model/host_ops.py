@@ -39,6 +39,7 @@ class HostOps:
             sc.Madvise: self._madvise,
             sc.Mprotect: self._mprotect,
             sc.Remap: self._remap,
+            sc.Age: self._age,
             sc.PunchHole: self._punch_hole,
             sc.ForkTouch: self._fork_touch,
             sc.Stage1Tables: self._stage1_tables,
@@ -171,6 +172,16 @@ class HostOps:
         else:
             raise UndefinedError("remap to fresh memory is for small pages of anonymous memory")
         self._memory.unmap_ranges(slot, ranges)
+        return host_step(0)
+
+    def _age(self, op: sc.Age) -> Observation:
+        """clear_flush_young page by page, as reclaim does: kvm_age_gfn."""
+        found = self._range(op)
+        if found is None:
+            raise UndefinedError("ageing takes whole pages; align gpa to them")
+        slot, first, pages = found
+        for page in range(first, first + pages):
+            self._memory.stage2.set_young(slot.gfn + page, young=False)
         return host_step(0)
 
     def _punch_hole(self, op: sc.PunchHole) -> Observation:
