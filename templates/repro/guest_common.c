@@ -240,6 +240,8 @@ static void dirty_get(u32 id)
 	seen.ret = call_vm(KVM_GET_DIRTY_LOG, &log);
 }
 
+{% endif %}
+{% if 'expect_dirty' in uses %}
 /* Exactly these pages of the slot are reported as dirty. */
 static void expect_dirty(size_t count, const u64 *pages)
 {
@@ -347,9 +349,8 @@ static void host_mprotect(u64 gpa, u64 size, int prot)
 }
 
 {% endif %}
-{% if 'access' in uses %}
-/* --- accesses by a vCPU ---------------------------------------------------------- */
-
+{% if 'guest_write' in uses %}
+/* Where the guest may write code: its caches are cleaned, so that fetches see it. */
 static bool needs_clean(u64 gpa)
 {
 {% if 'slots' in uses %}
@@ -358,8 +359,11 @@ static bool needs_clean(u64 gpa)
 	for (slot = slots; slot < slots + 512; slot++)
 		if (slot->used && gpa >= slot->gpa && gpa < slot->gpa + slot->size)
 			return !(slot->flags & KVM_MEM_READONLY);
-{% endif %}
 	return false;
+{% else %}
+	(void)gpa;
+	return false;
+{% endif %}
 }
 
 {% endif %}

@@ -81,6 +81,7 @@ extern const char guest_code[], guest_next[], guest_end[];
 asm(
 "	.pushsection .rodata\n"
 "	.balign	4096\n"
+"	.globl	guest_code, guest_next, guest_end\n"
 "guest_code:\n"				/* sixteen vectors, all alike */
 "	.rept	16\n"
 "	.balign	0x80\n"

@@ -179,6 +179,11 @@ def _step(
             "run the scenario itself with harness replay"
         )
     _refuse_more(op, form.fields, f"step {index} ({op.name})")
+    if isinstance(op, (sc.HostRead, sc.HostWrite)) and any(one.ret for one in allowed):
+        raise UsageError(
+            f"step {index} ({op.name}): the C file would die of what is expected here; "
+            "run the scenario itself with harness replay"
+        )
     if offset and getattr(op, "gpa", None) is not None:
         op = msgspec.structs.replace(op, gpa=op.gpa + offset)
     try:
@@ -311,6 +316,7 @@ def _expectation(channel: str, value: Any, offset: int, uses: set[str]) -> list[
         uses.add("data")
         return [f"expect_data({value:#x});"]
     if channel == "dirty":
+        uses.add("expect_dirty")
         pages = f"PAGES({', '.join(map(str, value))})" if value else "NO_PAGES"
         return _wrapped("expect_dirty(", [pages] if len(pages) < WIDTH - 24 else _split(value))
     if channel == "exit":

@@ -42,7 +42,7 @@ def _difference(finding: Finding) -> list[str]:
         return lines + _filled(finding.reason, "  ") + [f"  {comment_text(one)}" for one in log]
     against_model = [one for one in finding.differences if one.against == "model"]
     if not against_model:
-        return _filled("Expected and seen: the same; this passes where it was made.")
+        return _filled("Expected and seen are the same")
     first = against_model[0].step
     lines = _filled(f"Step {first}: {describe(finding.scenario.steps[first])}")
     here = [one for one in against_model if one.step == first]
