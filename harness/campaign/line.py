@@ -363,7 +363,7 @@ def _runs(
             msgspec.structs.replace(program, files=white_box.files),
             scenario_timeout=bench.settings.scenario_timeout,
             stop=stop,
-            on_event=bench.listener.on_note,
+            on_event=lambda text: None if stop.is_set() else bench.listener.on_note(text),
         ):
             yield waiting.pop(run.id), run
     except UsageError:

@@ -27,8 +27,11 @@ _MOST_SOURCE = 20_000
 _MOST_LINES = 400
 _MOST_LOG = 200
 _MOST_ROWS = 20_000
-#: Findings of which the model is asked for an explanation, which takes it some time.
-_MOST_EXPLAINED = 25
+#: Sections there are at most; those with the C source; and those of which the model is asked for an
+#: explanation, which takes it some time.
+_MOST = 500
+_MOST_SOURCES = 200
+_MOST_EXPLAINED = 20
 _MOST_MARKS = 200
 
 
@@ -58,9 +61,9 @@ def write_html(report: RunReport) -> str:
     sections: list[Section] = []
     size = 0
     for finding in report.findings():
-        if size > _MOST_SECTIONS:
+        if size > _MOST_SECTIONS or len(sections) >= _MOST:
             break
-        section = _section(report, finding, explain=len(sections) < _MOST_EXPLAINED)
+        section = _section(report, finding, len(sections))
         size += _size(section)
         sections.append(section)
     summary = report.summary
@@ -109,15 +112,15 @@ def _order(result: Result) -> bool:
     return result.verdict in PLAIN_VERDICTS
 
 
-def _section(report: RunReport, finding: Finding, *, explain: bool) -> Section:
-    explanation = report.explain(finding) if explain else None
+def _section(report: RunReport, finding: Finding, number: int) -> Section:
+    explanation = report.explain(finding) if number < _MOST_EXPLAINED else None
     lines = diff_lines(finding, explanation=explanation)
     log = finding.run.log if finding.run is not None else ()
     if log:
         # The log has its place below: diff_lines put its first lines before the verdict.
         lines = [line for line in lines if line[1][4:] not in set(log)]
     first = max((finding.step or 0) - _MOST_MARKS // 2, 0)
-    source = report.source(finding)
+    source = report.source(finding) if number < _MOST_SOURCES else ""
     if len(source) > _MOST_SOURCE:
         source = source[:_MOST_SOURCE] + "\n/* … cut: harness render */\n"
     return Section(
