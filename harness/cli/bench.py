@@ -12,6 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from harness.campaign import Settings, TargetPlan, Workload, run_open
+from harness.cli.bench_report import COUNT as REPORTED
+from harness.cli.bench_report import report_times
 from harness.cli.console import print_lines
 from harness.cli.options import json_option, print_json
 from harness.cli.plans import machine_options, plans_from
@@ -82,7 +84,7 @@ def command(
     \b
     Example: harness bench --kernel debian:trixie
     """
-    figures = [_prediction("guest"), _prediction("pgtable")]
+    figures = [_prediction("guest"), _prediction("pgtable"), _reporting()]
     for plan in plans_from(kernels, targets, machine):
         figures += _target(plan, count)
     if as_json:
@@ -104,6 +106,15 @@ def _prediction(suite: str) -> Figure:
     seconds = time.perf_counter() - began
     steps = sum(len(scenario.steps) for scenario in scenarios)
     return Figure(f"{suite}: predicted steps/s, one core", steps / seconds, "20,000 (pgtable)")
+
+
+def _reporting() -> Figure:
+    """Seconds that the slowest report of a large run takes."""
+    times = report_times()
+    slowest = max(times, key=lambda name: times[name])
+    detail = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in times.items())
+    name = f"report of {REPORTED:,} results, s, slowest format ({slowest})"
+    return Figure(name, times[slowest], "under 10", detail)
 
 
 def _target(plan: TargetPlan, count: int) -> list[Figure]:
