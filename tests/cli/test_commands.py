@@ -26,7 +26,8 @@ def test_predict_json_is_one_list(tmp_path: Path, capsys: pytest.CaptureFixture[
     guest, pgtable = json.loads(capsys.readouterr().out)
     assert guest["id"] == "dirty-after-clear"
     assert guest["profile"] == "v6.12"
-    assert guest["steps"][2]["allowed"] == [{"ret": 0, "dirty": [3], "faults": 0, "maps": []}]
+    (third,) = guest["steps"][2]["allowed"]
+    assert third.items() >= {"ret": 0, "dirty": [3], "faults": 0, "maps": []}.items()
     second = pgtable["steps"][1]["allowed"]
     assert len(second) == 1
     assert second[0]["ret"] == -11

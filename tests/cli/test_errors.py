@@ -36,7 +36,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     ("text", "words"),
     [
         (GUEST.replace("op: write", "op: wrote"), "unknown op 'wrote' (did you mean 'write'?)"),
-        (GUEST.replace("0x80003000", "0x80003001"), "not aligned to its size 8"),
+        (GUEST.replace("0x80003000", "0x80003ffc"), "crosses a 4K page"),
         (GUEST.replace("0x80003000", "0xffffffffffff0000"), "out of range"),
         (GUEST + "---\n" + GUEST, "already used at"),
         ("a: [", "not YAML"),
