@@ -6,9 +6,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from harness.render.repro.words import channel_words
 from harness.render.text import WIDTH, comment_text
 from harness.vocabulary import Explanation, Finding, Verdict
-from reference_model.describe import describe, value_text
+from reference_model.describe import describe
 
 _MOST_CHANNELS = 4
 _MOST_LOG = 8
@@ -28,8 +29,13 @@ def heading(
 
 
 def _filled(text: str, hang: str = "") -> list[str]:
+    indent = " " * (len(text) - len(text.lstrip()))
     return textwrap.wrap(
-        comment_text(text), WIDTH - 4, subsequent_indent=hang, break_on_hyphens=False
+        comment_text(text),
+        WIDTH - 4,
+        initial_indent=indent,
+        subsequent_indent=hang,
+        break_on_hyphens=False,
     )
 
 
@@ -42,14 +48,21 @@ def _difference(finding: Finding) -> list[str]:
         return lines + _filled(finding.reason, "  ") + [f"  {comment_text(one)}" for one in log]
     against_model = [one for one in finding.differences if one.against == "model"]
     if not against_model:
-        return _filled("Expected and seen are the same")
+        return _filled("Expected and seen are the same,")
     first = against_model[0].step
     lines = _filled(f"Step {first}: {describe(finding.scenario.steps[first])}")
     here = [one for one in against_model if one.step == first]
     for one in here[:_MOST_CHANNELS]:
-        for word, value in (("expected", one.expected), ("seen    ", one.observed)):
-            text = f"  {word}  {one.channel} {value_text(one.channel, value)}"
-            lines += [f"  {line}" for line in _filled(text.strip(), "            ")]
+        for word, value in (("expected", one.expected), ("seen", one.observed)):
+            first_line, *more = channel_words(one.channel, value)
+            start = f"  {word:<8}  {one.channel}  "
+            lines += textwrap.wrap(
+                comment_text(first_line),
+                WIDTH - 4,
+                initial_indent=start,
+                subsequent_indent=" " * len(start),
+            )
+            lines += [" " * len(start) + comment_text(line) for line in more]
     return lines
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
+from harness.render.repro.words import leaf_words, owner_words
 from harness.render.text import WIDTH, columns, comment_text
 from harness.vocabulary import Finding, UsageError, Verdict
 from reference_model import scenario as sc
@@ -275,28 +276,11 @@ def _cmo(value: dict[str, int]) -> list[str]:
 
 
 def _leaves(runs: Sequence[LeafRun]) -> list[str]:
-    return _text("expect_leaves", [_leaf(run) for run in runs])
-
-
-def _leaf(run: LeafRun) -> str:
-    ipa, size, pa, prot, sw, young, kind, count = run
-    words = [f"{_hex(ipa)}: {count} x {size:#x} -> {_hex(pa)} {prot}"]
-    words += [f"sw={sw:#x}"] if sw else []
-    words += [] if young else ["old"]
-    words += [] if kind == "normal" else [kind]
-    return " ".join(words)
-
-
-def _hex(value: int) -> str:
-    """As the kernel's ``%#llx`` writes it: no prefix before a zero."""
-    return f"{value:#x}" if value else "0"
+    return _text("expect_leaves", [leaf_words(run) for run in runs])
 
 
 def _owners(runs: Sequence[AnnotationRun]) -> list[str]:
-    return _text(
-        "expect_owners",
-        [f"{_hex(ipa)}: {count} x {size:#x} value {value:#x}" for ipa, size, value, count in runs],
-    )
+    return _text("expect_owners", [owner_words(run) for run in runs])
 
 
 def _text(macro: str, lines: Sequence[str]) -> list[str]:
