@@ -7,12 +7,19 @@ import os
 import tempfile
 from pathlib import Path
 
+from msgspec import UNSET
+
 from harness.compare import explain_finding
 from harness.render import render_one
 from harness.report.data import PLAIN_VERDICTS, RunReport
 from harness.report.formats import FORMATS
 from harness.store import Store, default_root
-from harness.vocabulary import Finding, HarnessError, RunInfo, Verdict
+from harness.vocabulary import Explanation, Finding, HarnessError, RunInfo, Verdict
+from reference_model.outcome import Prediction
+
+#: Steps, and runs of leaves in their prediction, up to which a report shows the C and the words.
+_MOST_STEPS = 500
+_MOST_RUNS = 20_000
 
 
 def run_report(store: Store, run: RunInfo) -> RunReport:
@@ -28,16 +35,35 @@ def run_report(store: Store, run: RunInfo) -> RunReport:
         notes=tuple(store.notes(run.id)),
         findings=lambda: store.findings(run.id, verdicts=telling),
         source=_source,
-        explain=explain_finding,
+        explain=_explanation,
     )
 
 
 def _source(finding: Finding) -> str:
-    """The C that ran; a scenario that this version cannot render says why."""
+    """The C that ran, with the model's words where they are few; or why there is none."""
+    steps = len(finding.scenario.steps)
+    if steps > _MOST_STEPS:
+        return f"/* {steps} steps: harness render shows them */\n"
+    prediction = finding.prediction
+    if prediction is not None and _runs(prediction) > _MOST_RUNS:
+        prediction = None
     try:
-        return render_one(finding.scenario, finding.prediction)
+        return render_one(finding.scenario, prediction)
     except (HarnessError, ValueError) as error:
         return f"/* no C: {error} */\n"
+
+
+def _explanation(finding: Finding) -> Explanation | None:
+    """What the model can say about it; nothing where asking it again would take long."""
+    if len(finding.scenario.steps) > _MOST_STEPS:
+        return None
+    return explain_finding(finding)
+
+
+def _runs(prediction: Prediction) -> int:
+    """Runs of leaves in all that is allowed."""
+    allowed = (one for step in prediction.steps for one in step.allowed)
+    return sum(len(one.leaves) for one in allowed if one.leaves is not UNSET)
 
 
 def report_folder(run: RunInfo) -> Path:
