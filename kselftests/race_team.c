@@ -12,13 +12,15 @@
 #include "race_team.h"
 #include "record.h"
 
-#define SPINS_BEFORE_SLEEP	2000
+/* Waking a CPU that sleeps takes longer than most turns do. */
+#define YIELDS_BEFORE_SLEEP	20000
 #define STACK_SIZE		(256UL << 10)
 
 static struct {
 	u32 threads;		/* beside the caller's */
 	u32 turn;		/* a futex: the threads wait for its next value */
 	u32 born;		/* its value when new threads are made */
+	u32 asleep;		/* threads that only a call wakes */
 	u32 variation;
 	u32 ready;		/* at the start line */
 	u32 done;
@@ -85,11 +87,16 @@ static void wait_for_turn(u32 seen)
 {
 	u32 spins;
 
-	for (spins = 0; spins < SPINS_BEFORE_SLEEP; spins++)
+	for (spins = 0; spins < 64 * YIELDS_BEFORE_SLEEP; spins++) {
 		if (load(&team.turn) != seen)
 			return;
+		if (spins % 64 == 63)
+			sched_yield();
+	}
+	__atomic_add_fetch(&team.asleep, 1, __ATOMIC_SEQ_CST);
 	while (load(&team.turn) == seen)
 		futex(&team.turn, FUTEX_WAIT, seen);
+	__atomic_sub_fetch(&team.asleep, 1, __ATOMIC_SEQ_CST);
 }
 
 static void *member(void *argument)
@@ -146,8 +153,9 @@ void team_run(struct vm *vm, const struct race_block *block, u32 variation,
 	team.variation = variation;
 	team.born = team.turn;
 	grow(block->branches - 1);
-	__atomic_add_fetch(&team.turn, 1, __ATOMIC_ACQ_REL);
-	futex(&team.turn, FUTEX_WAKE, MAX_BRANCHES);
+	__atomic_add_fetch(&team.turn, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&team.asleep, __ATOMIC_SEQ_CST))
+		futex(&team.turn, FUTEX_WAKE, MAX_BRANCHES);
 	run_branch(0);
 	while (load(&team.done) < team.threads + 1)
 		if (++spins % 64 == 0)
