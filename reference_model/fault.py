@@ -7,7 +7,8 @@ memory, leaves to userspace, is answered with an injected abort or fails.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -29,9 +30,9 @@ FSC_EXTABT_WALK = 0x14
 MMIO_FILL = 0x5A5A_5A5A_5A5A_5A5A
 #: HPFAR_EL2.FIPA holds IPA[47:12].
 _FIPA_STEP = 1 << 12
-#: No access takes more aborts than an access-flag fault, a permission fault, a notifier's retry
-#: and a map.
-_MAX_FAULTS = 8
+#: No instruction takes more aborts: for each of its accesses an access-flag fault, a permission
+#: fault, a notifier's retry and a map.
+_MAX_FAULTS = 24
 
 Call = tuple[Any, ...]
 
@@ -114,6 +115,15 @@ class GuestMemory:
         #: Where more than one outcome is right.
         self.chooser = Chooser()
 
+    def copied(self) -> GuestMemory:
+        """The same VM, to go another way from here on."""
+        other = copy.copy(self)
+        other.chooser = Chooser()
+        other.stage2 = self.stage2.copied()
+        other.slots = {ident: slot.copied(other.chooser) for ident, slot in self.slots.items()}
+        other.rings = tuple(ring.copied() for ring in self.rings)
+        return other
+
     def slot_at(self, gfn: int) -> Slot | None:
         """The slot that holds a guest frame."""
         return next((slot for slot in self.slots.values() if slot.holds(gfn)), None)
@@ -132,21 +142,30 @@ class GuestMemory:
 
     # --- the guest's side --------------------------------------------------------------------
 
+    def run(self, instruction: Callable[[Trail], Effect | None]) -> Effect:
+        """One instruction, made again from its start for as long as an access of it says None."""
+        trail = Trail()
+        while trail.faults < _MAX_FAULTS:
+            effect = instruction(trail)
+            if effect is not None:
+                return effect
+        raise AssertionError("an instruction does not settle")
+
     def access(self, access: Access, trail: Trail | None = None) -> Effect:
-        """One guest access, with what the same instruction caused before it in ``trail``."""
+        """One guest access, made again until it is through."""
         trail = trail or Trail()
         start = trail.faults
         while trail.faults - start < _MAX_FAULTS:
-            # check_vcpu_requests, before the guest is entered.
-            if self.rings and self.rings[access.vcpu].full:
-                return trail.effect(completed=False, exit="dirty_ring_full")
-            effect = self._attempt(access, trail)
+            effect = self.once(access, trail)
             if effect is not None:
                 return effect
         raise AssertionError(f"access at {access.gpa:#x} does not settle")
 
-    def _attempt(self, access: Access, trail: Trail) -> Effect | None:
-        """The access once; None where the guest makes it again."""
+    def once(self, access: Access, trail: Trail) -> Effect | None:
+        """The access once; None where the guest makes the instruction again."""
+        # check_vcpu_requests, before the guest is entered.
+        if self.rings and self.rings[access.vcpu].full:
+            return trail.effect(completed=False, exit="dirty_ring_full")
         gpa = access.gpa
         gfn = gpa >> self.env.page_shift
         found = self.stage2.find(gfn)

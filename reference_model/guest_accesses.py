@@ -103,12 +103,21 @@ class GuestAccesses:
         orders: list[tuple[str, ...]] = [("r", "w"), ("w",)]
         if not equal:
             orders.append(("r",))
-        trail = Trail()
         order = orders[self._memory.chooser.pick(len(orders))]
-        for kind in order:
-            effect = self._memory.access(_plain(op, kind, has_syndrome=False), trail)
-            if not effect.completed:
-                return _step(effect, exit=_nisv(effect, op.gpa, write=kind == "w"), data=None)
+        kind = ""
+
+        def instruction(trail: Trail) -> Effect | None:
+            nonlocal kind
+            effect: Effect | None = None
+            for kind in order:
+                effect = self._memory.once(_plain(op, kind, has_syndrome=False), trail)
+                if effect is None or not effect.completed:
+                    break
+            return effect
+
+        effect = self._memory.run(instruction)
+        if not effect.completed:
+            return _step(effect, exit=_nisv(effect, op.gpa, write=kind == "w"), data=None)
         data = self._memory.load(op.gpa, op.size)
         if data == op.expected:
             self._store(op.gpa, op.size, op.value)
@@ -134,19 +143,12 @@ class GuestAccesses:
 
     def _at(self, op: sc.At) -> Observation:
         """AT S1E1R and S1E1W: the walk alone."""
-        if not self._stage1:
-            return _step(
-                Effect(completed=True, faults=0, maps=()), exit=None, data=op.gpa & _PAR_PA
-            )
-        if op.tables is None:
-            return _step(
-                Effect(completed=True, faults=0, maps=()), exit=None, data=op.gpa & _PAR_PA
-            )
-        trail = Trail()
-        stopped = self._walk(op, trail, is_fetch=False)
-        if stopped is None:
-            done = trail.effect(completed=True)
-            return _step(done, exit=None, data=op.gpa & _PAR_PA)
+        # The runtime's own tables are always mapped; without stage 1 there is nothing to walk.
+        stopped = Effect(completed=True, faults=0, maps=())
+        if op.tables is not None:
+            stopped = self._memory.run(lambda trail: self._walk(op, trail, is_fetch=False))
+        if stopped.completed:
+            return _step(stopped, exit=None, data=op.gpa & _PAR_PA)
         if stopped.injected is not None and stopped.injected["fsc"] < FSC_TRANSLATION + 4:
             status = 1 | stopped.injected["fsc"] << 1
             return _step(replace(stopped, injected=None), exit=None, data=status)
@@ -163,27 +165,29 @@ class GuestAccesses:
         is_fetch: bool = False,
     ) -> Effect:
         """Stage 1 where the operation names tables, then the access."""
-        trail = Trail()
-        va = op.gpa
-        if op.tables is not None:
-            va |= HIGH_VA
-            stopped = self._walk(op, trail, is_fetch=is_fetch)
-            if stopped is not None:
-                return stopped
         access = Access(
             gpa=op.gpa,
             kind=kind,
             vcpu=op.vcpu,
-            va=va,
+            va=op.gpa if op.tables is None else op.gpa | HIGH_VA,
             is_fetch=is_fetch,
             has_syndrome=has_syndrome,
         )
-        return self._memory.access(access, trail)
+        if op.tables is None:
+            return self._memory.access(access)
+
+        def instruction(trail: Trail) -> Effect | None:
+            walked = self._walk(op, trail, is_fetch=is_fetch)
+            if walked is None or not walked.completed:
+                return walked
+            return self._memory.once(access, trail)
+
+        return self._memory.run(instruction)
 
     def _walk(
         self, op: sc.Read | sc.Write | sc.Exec | sc.At, trail: Trail, *, is_fetch: bool
     ) -> Effect | None:
-        """The stage-1 walk; None where it found the block, else the end of the access."""
+        """The stage-1 walk: completed where it found the block; None where it is made again."""
         assert op.tables is not None
         table = op.tables
         va = op.gpa | HIGH_VA
@@ -192,8 +196,8 @@ class GuestAccesses:
             read = Access(
                 gpa=where.gpa, kind="r", vcpu=op.vcpu, va=va, level=level, is_fetch=is_fetch
             )
-            effect = self._memory.access(read, trail)
-            if not effect.completed:
+            effect = self._memory.once(read, trail)
+            if effect is None or not effect.completed:
                 return effect
             entry = self._memory.load(where.gpa, 8)
             if not entry & 1:
@@ -214,11 +218,11 @@ class GuestAccesses:
                 if isinstance(op, sc.At):
                     raise UndefinedError("whether AT sets the access flag is the CPU's choice")
                 self._needs_writable(where.gpa)
-                effect = self._memory.access(replace(read, kind="w"), trail)
-                if not effect.completed:
+                effect = self._memory.once(replace(read, kind="w"), trail)
+                if effect is None or not effect.completed:
                     return effect
                 self._store(where.gpa, 8, with_access_flag(entry))
-        return None
+        return trail.effect(completed=True)
 
     def _needs_writable(self, gpa: int) -> None:
         """An access flag is set in a page that is writable, or in one that never will be.

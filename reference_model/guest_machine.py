@@ -67,7 +67,7 @@ def _advance(
         scripts: list[tuple[int, ...]] = [()]
         while scripts:
             script = scripts.pop()
-            ahead = copy.deepcopy(state)
+            ahead = copy.deepcopy(state)  # GuestMachine.__deepcopy__
             observed = ahead.step(index, op, script)
             scripts += ahead.chooser.others()
             if observed not in seen:
@@ -89,14 +89,25 @@ class GuestMachine:
             ipa_bits = env.ipa_limit
         self._hides_tables = protected and profile.fault.protected_calls_hyp
         rings = tuple(Ring(vm.dirty_ring) for _ in range(vm.vcpus)) if vm.dirty_ring else ()
-        self.memory = GuestMemory(ipa_bits, profile.fault, env, rings, nisv_to_user=vm.nisv_to_user)
-        self.chooser = self.memory.chooser
+        memory = GuestMemory(ipa_bits, profile.fault, env, rings, nisv_to_user=vm.nisv_to_user)
+        self._vm = vm
+        self._stand_on(memory)
+
+    def _stand_on(self, memory: GuestMemory) -> None:
+        """The handlers of all operations over one VM's state."""
+        self.memory = memory
+        self.chooser = memory.chooser
         self._handlers: dict[type[Any], Callable[[Any], Observation]] = {
-            **GuestAccesses(self.memory, vm).handlers(),
-            **SlotIoctls(self.memory, vm).handlers(),
-            **HostOps(self.memory).handlers(),
-            **UffdOps(self.memory).handlers(),
+            **GuestAccesses(memory, self._vm).handlers(),
+            **SlotIoctls(memory, self._vm).handlers(),
+            **HostOps(memory).handlers(),
+            **UffdOps(memory).handlers(),
         }
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> GuestMachine:
+        other = copy.copy(self)
+        other._stand_on(self.memory.copied())
+        return other
 
     def step(self, index: int, op: sc.GuestOp, script: tuple[int, ...] = ()) -> Observation:
         """Run one operation on the state and tell what it shows."""

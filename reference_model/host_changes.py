@@ -26,6 +26,25 @@ def split_edges(memory: HostMemory, first: int, count: int) -> Ranges:
     return out
 
 
+def split_vma(memory: HostMemory, first: int, count: int) -> Ranges:
+    """The VMA that a range lies in gets other flags there, or goes there: vma_adjust_trans_huge.
+
+    Where an edge lies inside a PMD block that the VMA holds as a whole, the notifier takes that
+    block, whether a huge page is there or not (__split_huge_pmd).
+    """
+    out: Ranges = []
+    start, stop = memory.vma(first)
+    for edge, low in ((first, start), (first + count, first)):
+        if edge in (start, stop):
+            continue
+        block = (memory.hva + edge) // memory.pmd_pages * memory.pmd_pages - memory.hva
+        if low <= block < edge and block + memory.pmd_pages <= stop:
+            out.append((block, memory.pmd_pages))
+            if not memory.is_hugetlb:
+                memory.split_block(edge)
+    return out
+
+
 def zap(memory: HostMemory, first: int, count: int) -> Ranges:
     """zap_page_range: the entries go; anonymous content with them, a file's stays."""
     if count <= 0:
@@ -35,13 +54,24 @@ def zap(memory: HostMemory, first: int, count: int) -> Ranges:
     return ranges
 
 
+def free(memory: HostMemory, first: int, count: int) -> Ranges:
+    """MADV_FREE: the entries become clean; without memory pressure the content stays."""
+    return [(first, count), *split_edges(memory, first, count)]
+
+
 def protect(memory: HostMemory, first: int, count: int, prot: HostProt) -> Ranges:
     """mprotect: nothing where the protection is that already; else change_protection."""
     ranges: Ranges = []
-    for start, length in _runs(
+    for start, length in runs_of(
         page for page in range(first, first + count) if memory.prot(page) != prot
     ):
-        ranges += [(start, length), *split_edges(memory, start, length)]
+        at = start
+        while at < start + length:
+            # One VMA after the other.
+            end = min(memory.vma(at)[1], start + length)
+            ranges += split_vma(memory, at, end - at)
+            at = end
+        ranges.append((start, length))
         for page in range(start, start + length):
             memory.set_prot(page, prot)
             memory.set_writable(page, prot is HostProt.RW and _regains_write(memory, page))
@@ -62,7 +92,13 @@ def _regains_write(memory: HostMemory, page: int) -> bool:
 
 def unmap(memory: HostMemory, first: int, count: int) -> Ranges:
     """munmap: no VMA is left."""
-    ranges = zap(memory, first, count)
+    last = memory.vma(first + count - 1)[0]
+    if last <= first:
+        ranges = split_vma(memory, first, count)
+    else:
+        ranges = split_vma(memory, first, memory.vma(first)[1] - first)
+        ranges += split_vma(memory, last, first + count - last)
+    ranges += zap(memory, first, count)
     for page in range(first, first + count):
         memory.set_prot(page, HostProt.GONE)
         memory.forget(page)
@@ -136,7 +172,7 @@ def uffd_protect(memory: HostMemory, first: int, count: int, *, on: bool) -> Ran
     return [(first, count)]
 
 
-def _runs(pages: Iterable[int]) -> Ranges:
+def runs_of(pages: Iterable[int]) -> Ranges:
     """Ascending pages as (first, count)."""
     out: Ranges = []
     for page in pages:

@@ -20,7 +20,7 @@ from reference_model.slots import Slot
 from reference_model.stage1 import STAGE1_TABLE, stage1_table
 from reference_model.unpredictable import UndefinedError
 
-EACCES = -13
+EACCES, ENOMEM = -13, -12
 _PROTS = {"none": HostProt.NONE, "r": HostProt.R, "rw": HostProt.RW}
 
 
@@ -82,6 +82,8 @@ class HostOps:
         slot, first, pages = found
         memory, knobs = slot.memory, self._memory.knobs
         ranges: changes.Ranges = []
+        if _holey(memory, first, pages):
+            return self._advise_around_holes(op, slot, first, pages)
         match op.advice:
             case "dontneed":
                 if memory.is_hugetlb:
@@ -92,7 +94,7 @@ class HostOps:
             case "free":
                 if memory.is_hugetlb or memory.is_file:
                     return host_step(EINVAL)
-                ranges = [(first, pages), *changes.split_edges(memory, first, pages)]
+                ranges = changes.free(memory, first, pages)
             case "pageout":
                 if memory.is_hugetlb:
                     return host_step(EINVAL)
@@ -103,6 +105,23 @@ class HostOps:
                 return self._collapse(memory, first, pages, slot)
         self._memory.unmap_ranges(slot, ranges)
         return host_step(0)
+
+    def _advise_around_holes(
+        self, op: sc.Madvise, slot: Slot, first: int, pages: int
+    ) -> Observation:
+        """madvise_walk_vmas: what is mapped is advised, and the end is -ENOMEM."""
+        memory = slot.memory
+        if memory.is_hugetlb or op.advice not in ("dontneed", "pageout", "free"):
+            raise UndefinedError(f"the model does not know {op.advice} over unmapped memory")
+        if op.advice == "free" and memory.is_file:
+            raise UndefinedError("the model does not know free over unmapped memory of a file")
+        change = {"dontneed": changes.zap, "pageout": changes.page_out, "free": changes.free}
+        mapped = (
+            page for page in range(first, first + pages) if memory.prot(page) is not HostProt.GONE
+        )
+        for start, count in changes.runs_of(mapped):
+            self._memory.unmap_ranges(slot, change[op.advice](memory, start, count))
+        return host_step(ENOMEM)
 
     def _eligible(
         self, memory: HostMemory, first: int, pages: int, wanted: bool, slot: Slot
@@ -119,9 +138,10 @@ class HostOps:
         changed = [
             page for page in range(first, first + pages) if memory.is_eligible(page) != wanted
         ]
-        # split_vma where the advice changes something: huge pages over its ends are split.
-        if changed:
-            self._memory.unmap_ranges(slot, changes.split_edges(memory, first, pages))
+        for start, count in changes.runs_of(changed):
+            if memory.vma(start)[1] < start + count:
+                raise UndefinedError("the advice is for one VMA at a time; mprotect evenly first")
+            self._memory.unmap_ranges(slot, changes.split_vma(memory, start, count))
         for page in changed:
             memory.set_eligible(page, wanted)
         return host_step(0)
@@ -147,13 +167,16 @@ class HostOps:
             return host_step(EINVAL)
         slot, first, pages = found
         memory = slot.memory
-        if memory.is_hugetlb and ((memory.hva + first) | pages) % memory.huge_pages:
-            return host_step(EINVAL)
+        prot = _PROTS[op.prot]
+        if _holey(memory, first, pages):
+            raise UndefinedError("mprotect over unmapped memory stops midway; remap it first")
         if memory.kind == "file_ro" and op.prot == "rw":
             return host_step(EACCES)
-        if any(memory.prot(page) is HostProt.GONE for page in range(first, first + pages)):
-            raise UndefinedError("mprotect over unmapped memory stops midway; remap it first")
-        ranges = changes.protect(memory, first, pages, _PROTS[op.prot])
+        if memory.is_hugetlb and ((memory.hva + first) | pages) % memory.huge_pages:
+            same = all(memory.prot(page) is prot for page in range(first, first + pages))
+            # hugetlb_vm_op_split, where there is something to change.
+            return host_step(0 if same else EINVAL)
+        ranges = changes.protect(memory, first, pages, prot)
         self._memory.unmap_ranges(slot, ranges)
         return host_step(0)
 
@@ -190,8 +213,10 @@ class HostOps:
             return host_step(EINVAL)
         slot, first, pages = found
         memory = slot.memory
-        if memory.kind in ("file_ro", "hugetlb"):
+        if memory.kind in ("file_ro", "hugetlb") and not _holey(memory, first, pages):
             return host_step(EACCES)
+        if _holey(memory, first, pages):
+            raise UndefinedError("a hole over unmapped memory is not modelled; remap it first")
         if not memory.is_file:
             return host_step(EINVAL)
         self._memory.unmap_ranges(slot, changes.zap(memory, first, pages))
@@ -221,3 +246,8 @@ class HostOps:
             calls += made
             slot.memory.write_bytes(offset, stage1_table(level, op.gpa, af=op.af))
         return Observation(ret=0, faults=0, maps=tuple(calls), marks=())
+
+
+def _holey(memory: HostMemory, first: int, pages: int) -> bool:
+    """True where munmap has been."""
+    return any(memory.prot(page) is HostProt.GONE for page in range(first, first + pages))

@@ -7,6 +7,7 @@ slot, to numbers below 0 and above its last page. Offsets and sizes are bytes.
 
 from __future__ import annotations
 
+import copy
 import enum
 
 from msgspec import Struct
@@ -105,12 +106,16 @@ class HostMemory:
         self._eligible = bytearray([self.huge_pages > 1]) * count
         #: Numbers of the huge pages that are mapped as such.
         self._huge: set[int] = set()
+        #: Blocks that have a table of pages: nothing but collapse or munmap makes them huge again.
+        self._tables: set[int] = set()
         #: Those of them that another process mapped page by page at some time.
         self._doubled: set[int] = set()
         if full and self.huge_pages > 1:
             self._huge = set(range(count // self.huge_pages))
         #: Anonymous pages that cannot have a reference but the page table's.
         self._sole = bytearray(count)
+        #: Some anonymous page was read-only, or in swap, at some time.
+        self._had_readonly = False
         #: PageAnonExclusive.
         self._exclusive = bytearray([1]) * count
         #: What userfaultfd waits for on the page; and whether it is write-protected by it.
@@ -184,7 +189,7 @@ class HostMemory:
 
     def may_choose(self) -> bool:
         """True where a write can have more than one outcome (:meth:`_write_readonly`)."""
-        if not self.knobs.reuse_is_luck or self.is_file:
+        if not self._had_readonly or not self.knobs.reuse_is_luck or self.is_file:
             return False
         return any(
             state == HostPage.SWAP or (state == HostPage.ANON and not writable and not sole)
@@ -234,12 +239,16 @@ class HostMemory:
             return
         block = index // self.huge_pages
         whole = range(block * self.huge_pages, (block + 1) * self.huge_pages)
-        if self.huge_pages > 1 and all(
-            self._eligible[each] and self._state[each] == HostPage.NONE for each in whole
+        if self.is_hugetlb or (
+            self.huge_pages > 1
+            and block not in self._tables
+            and all(self._eligible[each] for each in whole)
         ):
             self._huge.add(block)
+            self.has_anon = True
             indices = whole
         else:
+            self._tables.add(block)
             indices = range(index, index + 1)
         anon = write or self.is_hugetlb
         self.has_anon = self.has_anon or anon
@@ -262,6 +271,7 @@ class HostMemory:
                 self._writable[each] = 1
             return Touched(invalidated=(whole,))
         self._huge.discard(block)
+        self._tables.add(block)
         self._state[index] = HostPage.ANON
         self._writable[index] = 1
         page = index + self._start
@@ -284,9 +294,28 @@ class HostMemory:
         mapped = self._mapped(page - self._start)
         return mapped.start + self._start, len(mapped)
 
+    def vma(self, page: int) -> tuple[int, int]:
+        """First page of, and the one behind, the VMA that a page lies in.
+
+        VMAs of equal flags that meet are one (vma_merge).
+        """
+
+        def flags(index: int) -> tuple[int, int, int]:
+            return self._prot[index], self._eligible[index], self._uffd[index]
+
+        start = stop = page - self._start
+        same = flags(start)
+        while start > 0 and flags(start - 1) == same:
+            start -= 1
+        while stop < len(self._prot) and flags(stop) == same:
+            stop += 1
+        return start + self._start, stop + self._start
+
     def split_block(self, page: int) -> None:
         """The page's huge entry becomes entries of pages."""
-        self._huge.discard(self._block(page))
+        if self._block(page) in self._huge:
+            self._huge.discard(self._block(page))
+            self._tables.add(self._block(page))
         self._doubled.discard(self._block(page))
 
     def set_doubled(self, page: int) -> None:
@@ -302,6 +331,7 @@ class HostMemory:
         ):
             return False
         self._huge.add(self._block(page))
+        self._tables.discard(self._block(page))
         return True
 
     def clear(self, page: int) -> None:
@@ -329,6 +359,7 @@ class HostMemory:
 
     def set_state(self, page: int, state: HostPage) -> None:
         """What the page-table entry holds."""
+        self._had_readonly = self._had_readonly or state is HostPage.SWAP
         self._state[page - self._start] = state
 
     def set_prot(self, page: int, prot: HostProt) -> None:
@@ -337,6 +368,7 @@ class HostMemory:
 
     def set_writable(self, page: int, writable: bool) -> None:
         """Whether the page-table entry allows writes."""
+        self._had_readonly = self._had_readonly or not writable
         self._writable[page - self._start] = writable
 
     def set_forked(self, page: int) -> None:
@@ -389,6 +421,7 @@ class HostMemory:
             *(bytes(each) for each in (*tables, *more)),
             tuple(sorted(self._huge)),
             tuple(sorted(self._doubled)),
+            tuple(sorted(self._tables)),
             tuple(content),
         )
 
@@ -407,18 +440,27 @@ class HostMemory:
 
     def write(self, offset: int, size: int, value: int) -> None:
         """Store a little-endian value; size bytes inside one page."""
+        self.write_bytes(offset, value.to_bytes(size, "little"))
+
+    def write_bytes(self, offset: int, data: bytes) -> None:
+        """Store bytes inside one page."""
         page, at = divmod(offset, self.page_size)
         content = self._bytes.get(page)
         if content is None:
             word = prefill_word(page) if self._prefilled[page - self._start] else 0
             content = bytearray(word.to_bytes(8, "little") * (self.page_size // 8))
             self._bytes[page] = content
-        content[at : at + size] = value.to_bytes(size, "little")
+        content[at : at + len(data)] = data
 
-    def write_bytes(self, offset: int, data: bytes) -> None:
-        """Store bytes inside one page."""
-        for at in range(0, len(data), 8):
-            self.write(offset + at, 8, int.from_bytes(data[at : at + 8], "little"))
+    def copied(self, chooser: Chooser) -> HostMemory:
+        """The same memory, to go another way from here on."""
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, (bytearray, set)):
+                setattr(other, name, value.copy())
+        other._bytes = {page: data.copy() for page, data in self._bytes.items()}
+        other._chooser = chooser
+        return other
 
 
 def prefill_word(page: int) -> int:

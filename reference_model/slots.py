@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 
+from reference_model.choice import Chooser
 from reference_model.memory import HostMemory
 
 #: BITS_PER_LONG: bitmaps and ring resets are handled a word of pages at a time.
@@ -47,6 +49,13 @@ class Slot:
     def holds(self, gfn: int) -> bool:
         """True if the guest frame lies in the slot."""
         return self.gfn <= gfn < self.gfn + self.pages
+
+    def copied(self, chooser: Chooser) -> Slot:
+        """The same slot, to go another way from here on."""
+        other = copy.copy(self)
+        other.memory = self.memory.copied(chooser)
+        other.dirty = None if self.dirty is None else self.dirty.copy()
+        return other
 
     def block(self, gfn: int, pages: int) -> bool:
         """fault_supports_stage2_huge_mapping: a block of that many pages around gfn fits."""
@@ -103,6 +112,12 @@ class Ring:
         del self._entries[: self._harvested]
         self._harvested = 0
         return taken
+
+    def copied(self) -> Ring:
+        """The same ring, to go another way from here on."""
+        other = copy.copy(self)
+        other._entries = self._entries.copy()
+        return other
 
     def fingerprint(self) -> tuple[object, ...]:
         """All of it, to tell two states apart."""

@@ -41,8 +41,14 @@ class UffdOps:
             mode |= _MODES[name]
         if mode & Uffd.MINOR and not memory.is_file:
             return host_step(EINVAL)
-        for page in range(first, first + pages):
-            memory.set_uffd(page, mode)
+        slot, _ = self._memory.backing(op.gpa)
+        changed = (page for page in range(first, first + pages) if memory.uffd(page) != mode)
+        for start, count in changes.runs_of(changed):
+            if memory.vma(start)[1] < start + count:
+                raise UndefinedError("registration is for one VMA at a time; mprotect evenly first")
+            self._memory.unmap_ranges(slot, changes.split_vma(memory, start, count))
+            for page in range(start, start + count):
+                memory.set_uffd(page, mode)
         return host_step(0)
 
     def _copy(self, op: sc.UffdCopy) -> Observation:
@@ -119,6 +125,8 @@ class UffdOps:
         if first + pages > slot.pages:
             raise UndefinedError("the range leaves its slot; make size smaller")
         memory = slot.memory
+        if any(memory.prot(page) is HostProt.GONE for page in range(first, first + pages)):
+            raise UndefinedError("userfaultfd over unmapped memory; remap it first")
         if memory.huge_pages > 1 or memory.kind == "file_ro":
             raise UndefinedError("userfaultfd is modelled for small pages of anon, zero, shmem")
         return memory, first, pages

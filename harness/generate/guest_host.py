@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the host does to ranges of a slot's memory, in generated scenarios."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from harness.generate.guest_vm import ALIGN, BLOCK, PAGE, STEP, SketchSlot
+from reference_model import scenario as sc
+from reference_model.scenario import GuestOp
+
+
+class HostSteps:
+    """Draws such steps and adds them; ``page`` draws a page of a slot."""
+
+    def __init__(
+        self, random: Random, steps: list[GuestOp], page: Callable[[SketchSlot], int]
+    ) -> None:
+        self._random = random
+        self._steps = steps
+        self._page = page
+
+    def draw(self, slot: SketchSlot) -> None:
+        """One step on a range of the slot, or a few that belong together."""
+        draws: list[tuple[int, Callable[[SketchSlot], None]]] = [
+            (8, self._dontneed),
+            (5, self._pageout),
+            (4, self._mprotect),
+            (2, self._remap),
+            (2, self._fork),
+            (2, self._free),
+            (2, self._age),
+        ]
+        if slot.backing.kind in ("memfd", "shmem"):
+            draws.append((6, self._punch_hole))
+        if slot.backing.thp != "never":
+            draws += [(4, self._collapse), (3, self._advice)]
+        elif slot.backing.kind in ("anon", "zero", "memfd", "shmem"):
+            draws.append((3, self._userfaultfd))
+        weights = [weight for weight, _ in draws]
+        self._random.choices([draw for _, draw in draws], weights)[0](slot)
+
+    def _range(self, slot: SketchSlot, unit: int) -> tuple[int, int]:
+        """(gpa, size) in whole units inside the slot."""
+        unit = min(unit, slot.size)
+        first = self._page(slot) * PAGE // unit * unit
+        size = self._random.choice((unit, unit, 2 * unit, 4 * unit, slot.size))
+        return slot.gpa + first, min(size, slot.size - first)
+
+    def _some_range(self, slot: SketchSlot) -> tuple[int, int]:
+        """Of any unit: a page, whole pages of every granule, or a huge page."""
+        if slot.backing.kind == "hugetlb":
+            unit = slot.backing.page_size or BLOCK
+            return self._range(slot, self._random.choice((unit, unit, unit, PAGE)))
+        units = (PAGE, STEP, ALIGN)
+        if slot.backing.thp != "never":
+            units = (PAGE, ALIGN, BLOCK)
+        return self._range(slot, self._random.choice(units))
+
+    def _dontneed(self, slot: SketchSlot) -> None:
+        gpa, size = self._some_range(slot)
+        self._steps.append(sc.Madvise(gpa=gpa, size=size))
+
+    def _free(self, slot: SketchSlot) -> None:
+        gpa, size = self._some_range(slot)
+        self._steps.append(sc.Madvise(gpa=gpa, size=size, advice="free"))
+
+    def _pageout(self, slot: SketchSlot) -> None:
+        gpa, size = self._some_range(slot)
+        self._steps.append(sc.Madvise(gpa=gpa, size=min(size, ALIGN), advice="pageout"))
+
+    def _collapse(self, slot: SketchSlot) -> None:
+        self._steps.append(sc.Madvise(gpa=slot.gpa, size=slot.size, advice="collapse"))
+
+    def _advice(self, slot: SketchSlot) -> None:
+        gpa, size = self._some_range(slot)
+        advice: sc.Advice = self._random.choice(("nohugepage", "hugepage"))
+        self._steps.append(sc.Madvise(gpa=gpa, size=size, advice=advice))
+
+    def _mprotect(self, slot: SketchSlot) -> None:
+        gpa, size = self._some_range(slot)
+        prot: sc.HostProt = self._random.choice(("r", "r", "rw", "rw", "none"))
+        self._steps.append(sc.Mprotect(gpa=gpa, size=size, prot=prot))
+
+    def _remap(self, slot: SketchSlot) -> None:
+        gpa, size = self._range(slot, STEP)
+        if self._random.random() < 0.3:
+            self._steps.append(sc.Remap(gpa=gpa, size=size, to="none"))
+        else:
+            self._steps.append(sc.Remap(gpa=gpa, size=size))
+
+    def _fork(self, slot: SketchSlot) -> None:
+        if slot.backing.kind not in ("file_ro", "hugetlb"):
+            gpa, size = self._range(slot, STEP)
+            self._steps.append(sc.ForkTouch(gpa=gpa, size=size))
+
+    def _age(self, slot: SketchSlot) -> None:
+        gpa, size = self._range(slot, STEP)
+        self._steps.append(sc.Age(gpa=gpa, size=min(size, ALIGN)))
+
+    def _punch_hole(self, slot: SketchSlot) -> None:
+        gpa, size = self._range(slot, STEP)
+        self._steps.append(sc.PunchHole(gpa=gpa, size=size))
+
+    def _userfaultfd(self, slot: SketchSlot) -> None:
+        """A registration with what it is for, or one more step of it."""
+        gpa, size = self._range(slot, STEP)
+        if self._random.random() < 0.4:
+            self._steps.append(sc.Madvise(gpa=gpa, size=size))
+        shared = slot.backing.kind in ("memfd", "shmem")
+        if not shared and self._random.random() < 0.15:
+            self._steps.append(sc.UffdRegister(gpa=gpa, size=size, mode=("wp",)))
+            self._steps.append(sc.UffdWp(gpa=gpa, size=size))
+            if self._random.random() < 0.5:
+                self._steps.append(sc.UffdWp(gpa=gpa, size=STEP, protect=False))
+            return
+        mode: tuple[sc.UffdMode, ...] = ("missing",)
+        if shared:
+            mode = self._random.choice((("missing",), ("minor",), ("missing", "minor")))
+        self._steps.append(sc.UffdRegister(gpa=gpa, size=size, mode=mode))
+        self._steps.append(
+            self._random.choice(
+                (
+                    sc.UffdCopy(gpa=gpa, size=STEP, value=self._random.getrandbits(64)),
+                    sc.UffdZero(gpa=gpa, size=size),
+                    sc.UffdContinue(gpa=gpa, size=STEP)
+                    if shared
+                    else sc.UffdCopy(gpa=gpa, size=size),
+                )
+            )
+        )

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a generated guest scenario is made of: VMs, kinds of memory, and a sketch of the slots."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Literal
+
+from reference_model import scenario as sc
+
+PAGE = 0x1000
+#: Whole pages in every granule.
+ALIGN = 0x1_0000
+#: Whole pages in 4K and 16K.
+STEP = 0x4000
+BLOCK = 0x20_0000
+_BASES = (0x0, 0x4000_0000, 0x8000_0000, 0x8020_0000, 0xC000_0000)
+#: What a prefilled page costs makes large slots rare.
+_SIZES = (0x1_0000, 0x1_0000, 0x1_0000, 0x1_0000, 0x2_0000, 0x4_0000, 0x8_0000)
+_RING = 1024
+
+
+class SketchSlot:
+    """What the walk believes of one slot."""
+
+    def __init__(self, ident: int, op: sc.SlotAdd) -> None:
+        self.ident = ident
+        self.gpa = op.gpa
+        self.size = op.size
+        self.flags = op.flags
+        self.backing = op.backing
+
+    @property
+    def is_large(self) -> bool:
+        """Huge pages stand behind it."""
+        return self.backing.thp != "never" or self.backing.kind == "hugetlb"
+
+    def holds(self, gpa: int) -> bool:
+        """True for the slot's addresses."""
+        return self.gpa <= gpa < self.gpa + self.size
+
+
+def draw_vm(random: Random) -> sc.VmConfig:
+    """A VM: mostly the bitmap, now and then a ring, eager splitting, stage 1 off."""
+    ring = random.random() < 0.14
+    modes: tuple[bool | Literal["init_set"], ...] = (False, False, False, True, "init_set")
+    manual = random.choice(modes[3:4] + modes[:1] if ring else modes)
+    return sc.VmConfig(
+        vcpus=random.choice((1, 1, 1, 2)),
+        ipa_bits=random.choice((32, 36, 40, 40, 40)),
+        dirty_ring=_RING if ring else 0,
+        # A ring alone logs without a bitmap's protection of blocks: only for small pages.
+        ring_bitmap=ring and random.random() < 0.8,
+        manual_protect=manual,
+        eager_split=random.choice((PAGE, BLOCK, BLOCK)) if random.random() < 0.08 else 0,
+        nisv_to_user=random.random() < 0.3,
+        stage1=random.random() > 0.06,
+    )
+
+
+def draw_backing(random: Random, vm: sc.VmConfig) -> sc.Backing:
+    """Memory of small pages, or rarely of huge ones."""
+    draw = random.random()
+    if draw < 0.58:
+        return sc.Backing(prefill=random.random() < 0.78)
+    if draw < 0.64:
+        return sc.Backing(kind="zero")
+    if draw < 0.72:
+        return sc.Backing(kind="memfd", prefill=random.random() < 0.7)
+    if draw < 0.77:
+        return sc.Backing(kind="shmem", prefill=random.random() < 0.7)
+    if draw < 0.81:
+        return sc.Backing(kind="file_ro")
+    if vm.dirty_ring and not vm.ring_bitmap:
+        return sc.Backing(prefill=True)
+    if draw < 0.84:
+        return sc.Backing(kind="hugetlb", page_size=ALIGN, prefill=random.random() < 0.5)
+    offset = random.choice((0, 0, 0, 0, ALIGN, BLOCK // 2))
+    if draw < 0.90:
+        return sc.Backing(
+            kind="hugetlb",
+            page_size=BLOCK,
+            prefill=random.random() < 0.5,
+            offset=random.choice((0, 0, offset)),
+        )
+    return sc.Backing(
+        thp=random.choice(("madvise", "madvise", "always")),
+        prefill=random.random() < 0.85,
+        offset=offset,
+    )
+
+
+def draw_slot(random: Random, ident: int, vm: sc.VmConfig) -> sc.SlotAdd:
+    """A new slot; huge memory mostly where IPA and host address agree."""
+    backing = draw_backing(random, vm)
+    base = random.choice(_BASES)
+    if backing.thp != "never" or backing.page_size == BLOCK:
+        size = random.choice((BLOCK, BLOCK, 2 * BLOCK))
+        gpa = base + backing.offset if random.random() < 0.8 else base
+    else:
+        size = random.choice(_SIZES)
+        gpa = base + random.choice((0, 0, ALIGN, 2 * ALIGN))
+    if random.random() < 0.04:
+        gpa += random.choice((PAGE // 2, 0x10))
+    return sc.SlotAdd(slot=ident, gpa=gpa, size=size, backing=backing, flags=draw_flags(random))
+
+
+def draw_flags(random: Random) -> tuple[sc.SlotFlag, ...]:
+    """Mostly logged."""
+    choices: tuple[tuple[sc.SlotFlag, ...], ...] = (
+        (),
+        (),
+        ("log_dirty",),
+        ("log_dirty",),
+        ("log_dirty",),
+        ("log_dirty",),
+        ("readonly",),
+        ("log_dirty", "readonly"),
+    )
+    return random.choice(choices)
+
+
+def draw_base(random: Random) -> int:
+    """Where a slot may move."""
+    return random.choice(_BASES) + random.randrange(4) * ALIGN
