@@ -10,7 +10,8 @@ prediction's time.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -20,6 +21,22 @@ from msgspec import UNSET, Struct, UnsetType
 LeafRun: TypeAlias = tuple[int, int, int, str, int, bool, str, int]
 #: ``[ipa, size, value, count]``: invalid entries that carry an owner or a type.
 AnnotationRun: TypeAlias = tuple[int, int, int, int]
+
+
+_Run = TypeVar("_Run")
+_shared: dict[Any, Any] = {}
+_MOST_SHARED = 1 << 18
+
+
+def share(run: _Run) -> _Run:
+    """A run that is equal to this one, mostly the very object that was given out before.
+
+    Long lists of runs are held against each other step after step, and what is the same object
+    need not be looked into. Nothing else depends on it.
+    """
+    if len(_shared) >= _MOST_SHARED:
+        _shared.clear()
+    return cast("_Run", _shared.setdefault(run, run))
 
 
 class Observation(
@@ -106,12 +123,24 @@ class Prediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     skip: str = ""
 
 
-_encoder = msgspec.json.Encoder()
-
-
 def to_json(prediction: Prediction) -> dict[str, Any]:
     """The prediction in the form ``harness predict --json`` prints."""
     head: dict[str, Any] = {"id": prediction.id, "profile": prediction.profile}
     if prediction.skip:
         return head | {"skip": prediction.skip}
     return head | {"steps": msgspec.to_builtins(prediction.steps)}
+
+
+def json_pieces(prediction: Prediction) -> Iterator[bytes]:
+    """The same as JSON text, a step at a time: a table of many leaves is in each step's.
+
+    Ten thousand steps over ten thousand leaves are two GiB of text, and little memory this way.
+    """
+    encode = msgspec.json.Encoder().encode
+    if prediction.skip:
+        yield encode(to_json(prediction))
+        return
+    yield b'{"id":%s,"profile":%s,"steps":[' % (encode(prediction.id), encode(prediction.profile))
+    for index, step in enumerate(prediction.steps):
+        yield (b"," if index else b"") + encode(step)
+    yield b"]}"

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 import msgspec
 
@@ -12,13 +14,12 @@ from harness.cli.options import (
     json_option,
     load_files,
     predict_one,
-    print_json,
     profile,
     profile_option,
 )
 from harness.vocabulary import UsageError
 from reference_model.describe import describe, value_text
-from reference_model.outcome import CHANNELS, Prediction, to_json
+from reference_model.outcome import CHANNELS, Prediction, json_pieces
 from reference_model.profiles import Environment
 from reference_model.scenario import PgtableScenario, Scenario
 
@@ -40,12 +41,23 @@ def command(
         raise UsageError("predict needs --profile, e.g. --profile v6.12")
     chosen = profile(profile_name)
     scenarios = load_files(files)
-    predictions = [(s, predict_one(s, chosen, env_for(s, env_items))) for s in scenarios]
+    predictions = [predict_one(s, chosen, env_for(s, env_items)) for s in scenarios]
     if as_json:
-        print_json([to_json(prediction) for _, prediction in predictions])
+        _print_json(predictions)
         return
-    for scenario, prediction in predictions:
+    for scenario, prediction in zip(scenarios, predictions, strict=True):
         _print(scenario, prediction)
+
+
+def _print_json(predictions: Sequence[Prediction]) -> None:
+    """One list, a scenario a line, written as it is made."""
+    write = click.get_binary_stream("stdout").write
+    write(b"[")
+    for index, prediction in enumerate(predictions):
+        write(b",\n" if index else b"\n")
+        for piece in json_pieces(prediction):
+            write(piece)
+    write(b"\n]\n")
 
 
 def env_for(scenario: Scenario, items: tuple[str, ...]) -> Environment:

@@ -53,12 +53,8 @@ class _Step(Observation, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def observation(self, before: Observation) -> Observation:
         """What was seen, in full; ValueError where it does not fit the step before."""
         seen = dict(zip(CHANNELS, astuple(self), strict=False))
-        if self.leaves_delta is not UNSET:
-            seen["leaves"] = expand(self.leaves, self.leaves_delta, before.leaves)
-        if self.annotations_delta is not UNSET:
-            seen["annotations"] = expand(
-                self.annotations, self.annotations_delta, before.annotations
-            )
+        seen["leaves"] = expand(self.leaves, self.leaves_delta, before.leaves)
+        seen["annotations"] = expand(self.annotations, self.annotations_delta, before.annotations)
         if self.same:
             for name, old in zip(CHANNELS, astuple(before), strict=True):
                 if seen[name] is UNSET:
@@ -99,7 +95,7 @@ class Records:
         self.hello: Hello | None = None
         #: The scenario that runs now.
         self.running: Running | None = None
-        #: Number of ``start`` and ``end`` records so far: a sign of progress.
+        #: Number of records so far: a sign of progress.
         self.progress = 0
         #: Lines outside any scenario that are no records.
         self.stray: list[str] = []
@@ -146,6 +142,7 @@ class Records:
         return ended
 
     def _on_step(self, line: str) -> None:
+        self.progress += 1
         running = self.running
         if running is None:
             self._keep(line)
