@@ -24,8 +24,8 @@ PAGE = ROOT / "docs" / "reports.md"
 IMAGES = ROOT / "docs" / "images"
 _BLOCK = re.compile(r"<!-- \$ (.+?) -->\n.*?<!-- end -->", re.DOTALL)
 _BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-#: Lines of one output that are shown.
-_MOST_LINES = 40
+#: Lines of one output that are shown: its beginning and its end.
+_FIRST, _LAST = 16, 20
 _LIMIT = 1200
 
 
@@ -44,8 +44,9 @@ def _block(command: str, place: Path) -> str:
     done = _run([sys.executable, "-m", *shlex.split(command)], place)
     lines = done.stdout.rstrip("\n").split("\n")
     lines = [line.replace(str(place), "…") for line in lines]
-    if len(lines) > _MOST_LINES:
-        lines = [*lines[:_MOST_LINES], f"… {len(lines) - _MOST_LINES} more lines"]
+    if len(lines) > _FIRST + _LAST:
+        cut = f"… {len(lines) - _FIRST - _LAST} lines …"
+        lines = [*lines[:_FIRST], cut, *lines[-_LAST:]]
     text = "\n".join([f"$ {command}", *lines])
     return f"<!-- $ {command} -->\n```\n{text}\n```\n<!-- end -->"
 

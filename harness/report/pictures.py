@@ -61,8 +61,12 @@ class Picture(Struct, frozen=True, kw_only=True):
 
 
 def pictures(finding: Finding) -> list[Picture]:
-    """A picture for each channel of the first differing step that can be drawn."""
+    """A picture for each channel of the first differing step that can be drawn.
+
+    Where the kernel differs from the model and from a pin, the model's is drawn.
+    """
     out: list[Picture] = []
+    drawn_channels: set[str] = set()
     first = finding.differences[0].step if finding.differences else None
     for difference in finding.differences:
         if difference.step != first:
@@ -73,7 +77,8 @@ def pictures(finding: Finding) -> list[Picture]:
             drawn = _dirty_picture(difference)
         else:
             drawn = None
-        if drawn is not None:
+        if drawn is not None and difference.channel not in drawn_channels:
+            drawn_channels.add(difference.channel)
             out.append(drawn)
     return out
 
