@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from typing import Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from harness import kernels as kernel_room
 from harness import targets as target_room
@@ -35,8 +36,8 @@ _OPTIONS = (
     click.option("--cpu", default="", metavar="MODEL", help="QEMU CPU model, e.g. cortex-a57."),
     click.option("--memory", default=QemuConfig().memory, show_default=True, metavar="MIB",
                  type=click.IntRange(256), help="Guest memory."),
-    click.option("--smp", default=1, show_default=True, type=click.IntRange(1, 64),
-                 help="Guest CPUs."),
+    click.option("--smp", default=1, type=click.IntRange(1, 64),
+                 help="Guest CPUs.  [default: 1; 2 where suite race runs]"),
     click.option("--append", multiple=True, metavar="ARG",
                  help="Kernel argument, e.g. kvm-arm.mode=nvhe; may be repeated."),
 )  # fmt: skip
@@ -60,6 +61,14 @@ def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
     return decorated
+
+
+def with_cpus_for(suites: Collection[str], machine: dict[str, Any]) -> dict[str, Any]:
+    """The machine options; two CPUs where vCPUs are to meet and ``--smp`` was not given."""
+    given = click.get_current_context().get_parameter_source("smp")
+    if "race" not in suites or given is ParameterSource.COMMANDLINE:
+        return machine
+    return machine | {"vcpus": max(machine["vcpus"], 2)}
 
 
 def plans_from(

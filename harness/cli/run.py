@@ -18,7 +18,7 @@ from harness.cli.options import (
     load_files,
     profile_option,
 )
-from harness.cli.plans import machine_options, plans_from
+from harness.cli.plans import machine_options, plans_from, with_cpus_for
 from harness.generate import SUITES
 from harness.store import RunState, Store, default_root
 from harness.vocabulary import RunInfo, UsageError, Verdict
@@ -104,10 +104,11 @@ def _request(
         )
     generated = Generated(suite=suite, count=count, seed=seed) if suite is not None else None
     check_predictable(scenarios)
+    suites = (*(scenario.suite for scenario in scenarios), *((suite,) if suite else ()))
     return Request(
         workload=Workload(scenarios, generated=generated),
-        suites=(*(scenario.suite for scenario in scenarios), *((suite,) if suite else ())),
-        plans=tuple(plans_from(kernels, targets, machine)),
+        suites=suites,
+        plans=tuple(plans_from(kernels, targets, with_cpus_for(suites, machine))),
         profile_name=profile_name,
         env_items=env_items,
         timeout=timeout,

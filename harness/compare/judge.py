@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 from msgspec.structs import astuple
 
-from harness.compare.histogram import is_block, judge_block
+from harness.compare.histogram import CHANNEL, is_block, judge_block
 from harness.vocabulary import RunStatus, ScenarioRun, StepDifference, Verdict
 from reference_model.describe import value_text
 from reference_model.guest_invariants import broken_promises
@@ -85,7 +85,7 @@ def judge(
     absent = tuple(name for name in CHANNELS if name in one_sided and name not in compared)
     if differences:
         differences.sort(key=lambda difference: difference.step)
-        verdict, reason = Verdict.DIVERGE, _headline(differences[0])
+        verdict, reason = Verdict.DIVERGE, _headline(differences[0], run)
     elif not channels:
         verdict, reason = Verdict.INFRA, "no channel was read on both sides: nothing was compared"
     else:
@@ -206,7 +206,15 @@ def pin_agrees(wanted: Any, value: Any) -> bool:
     return bool(wanted == value)
 
 
-def _headline(first: StepDifference) -> str:
+def _headline(first: StepDifference, run: ScenarioRun) -> str:
+    histogram = run.steps[first.step].histogram
+    if first.channel == CHANNEL and histogram is not UNSET:
+        times, outcome = first.observed
+        total = sum(count for count, _ in histogram)
+        return (
+            f"step {first.step}: an outcome that is not allowed, in {times} of {total} repeats: "
+            + _short(CHANNEL, outcome)
+        )
     side = {"model": "model", "pinned": "pinned", "model-pinned": "pinned"}.get(
         first.against, first.against
     )
