@@ -188,8 +188,10 @@ def _recorded(
                     _campaign(request, settings, view)
                 except KeyboardInterrupt:
                     interrupted = True
-        except BaseException:
+        except BaseException as error:
             store.set_state(run.id, RunState.INTERRUPTED)
+            if isinstance(error, UsageError):
+                store.forget_empty(run.id)
             raise
     if request.covers and request.resumed:
         coverage = Coverage(view.targets)

@@ -167,6 +167,13 @@ class Store:
                 "UPDATE runs SET state = ?, ended = ? WHERE id = ?", (state.value, ended, run)
             )
 
+    def forget_empty(self, run: str) -> None:
+        """Take out a run that has no result: the command was wrong, and nothing ran."""
+        with self._guarded(), self._transaction():
+            if not self._db.execute("SELECT 1 FROM results WHERE run = ?", (run,)).fetchone():
+                for table, key in (("notes", "run"), ("targets", "run"), ("runs", "id")):
+                    self._db.execute(f"DELETE FROM {table} WHERE {key} = ?", (run,))  # noqa: S608
+
     # --- reading -------------------------------------------------------------------------------
 
     def runs(self) -> list[RunInfo]:

@@ -13,10 +13,10 @@ import pytest
 
 from harness.cli import main
 from harness.store import RunState, Store
-from harness.vocabulary import Verdict
+from harness.vocabulary import UsageError, Verdict
 from reference_model.outcome import Observation
 from reference_model.scenario import Scenario
-from tests.cli.simulated import Lab, wrong
+from tests.cli.simulated import Lab, Simulated, wrong
 
 COUNT = 12
 
@@ -241,6 +241,21 @@ def test_a_run_that_goes_on_is_left_alone(lab: Lab, capsys: pytest.CaptureFixtur
     with FileLock(lock):
         assert run("run", "--resume") == 2
     assert "is still going on" in capsys.readouterr().err
+
+
+def test_a_command_that_was_wrong_leaves_no_run(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last run stays the last run, for ``diff`` and ``report``."""
+
+    def refuse(self: Simulated) -> None:
+        raise UsageError("image:nowhere: no such file")
+
+    assert campaign("-q") == 0
+    monkeypatch.setattr(Simulated, "__init__", lambda self, *_, **__: refuse(self))
+    assert campaign() == 2
+    with Store(Path(".harness")) as store:
+        assert len(store.runs()) == 1
 
 
 # --- json, replay, report, history -----------------------------------------------------------------
