@@ -12,6 +12,20 @@ from reference_model import scenario as sc
 from reference_model.outcome import Outcome
 from reference_model.race_outcome import outcome_text
 
+#: Switches of operations, in words.
+_WHEN_TRUE = {"write": "for write", "protect": "on"}
+_WHEN_FALSE = {"af": "access flag clear", "protect": "off"}
+
+_NUMBER_FORMS = {
+    "ipa": "{:#x}",
+    "gpa": "{:#x}",
+    "pa": "-> {:#x}",
+    "value": "<- {:#x}",
+    "tables": "through tables at {:#x}",
+    "expected": "if {:#x}",
+    "slot": "slot {}",
+}
+
 _UNITS = ((1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"))
 
 
@@ -47,26 +61,34 @@ def _order(field: str) -> int:
 
 def _word(field: str, value: object) -> str:
     if isinstance(value, sc.Backing):
-        return "prefill" if value.prefill else ""
+        return backing_text(value)
     if isinstance(value, tuple):
         return f"[{' '.join(str(item) for item in value)}]" if value else ""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return "" if value is None or not isinstance(value, str) else value
-    match field:
-        case "ipa" | "gpa":
-            return f"{value:#x}"
-        case "size":
-            return f"+{size_text(value)}" if value else ""
-        case "pa":
-            return f"-> {value:#x}"
-        case "value":
-            return f"<- {value:#x}"
-        case "vcpu" | "sw":
-            return f"{field}={value}" if value else ""
-        case "slot":
-            return f"slot {value}"
-        case _:
-            return f"{field}={value}"
+    if isinstance(value, bool):
+        return {True: _WHEN_TRUE, False: _WHEN_FALSE}[value].get(field, "")
+    if not isinstance(value, int):
+        return "" if not isinstance(value, str) or value == "plain" else value
+    if field in _NUMBER_FORMS:
+        return _NUMBER_FORMS[field].format(value)
+    if field == "size":
+        return f"+{size_text(value)}" if value else ""
+    if field in ("vcpu", "sw"):
+        return f"{field}={value}" if value else ""
+    return f"{field}={value}"
+
+
+def backing_text(backing: sc.Backing) -> str:
+    """``hugetlb 2M prefill``: what is not the default."""
+    words: list[str] = [] if backing.kind == "anon" else [backing.kind]
+    if backing.page_size is not None:
+        words.append(size_text(backing.page_size))
+    if backing.thp != "never":
+        words.append(f"thp {backing.thp}")
+    if backing.offset:
+        words.append(f"behind a block by {size_text(backing.offset)}")
+    if backing.prefill:
+        words.append("prefill")
+    return " ".join(words)
 
 
 def value_text(channel: str, value: Any) -> str:
@@ -79,6 +101,8 @@ def value_text(channel: str, value: Any) -> str:
         return "{" + _ranges(list(value)) + "}"
     if channel == "exit" and isinstance(value, dict) and "gpa" in value:
         return _exit(value)
+    if channel == "marks" and isinstance(value, (list, tuple)):
+        return "[" + ", ".join(f"{ipa:#x}" for ipa in value) + "]"
     if channel == "injected" and isinstance(value, dict):
         words = [str(value.get("ec", ""))]
         words += [f"{key} {value[key]:#x}" for key in ("fsc", "far") if key in value]
