@@ -49,8 +49,10 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     #: madvise(MADV_DONTNEED) takes hugetlb memory.
     hugetlb_dontneed: bool
     #: Whether a write to a read-only anonymous page of this process alone reuses it depends on a
-    #: reference that a list of new pages may still hold; else it is sure.
+    #: reference that a per-CPU list of pages may still hold; else it is sure.
     reuse_is_luck: bool
+    #: madvise(MADV_REMOVE) needs a mapping that is writable now; else one that could be.
+    remove_needs_write: bool
     #: A read that brings a page back from swap maps it writable.
     swap_in_writable: bool
     #: mprotect(PROT_WRITE) makes entries of exclusive anonymous pages writable at once; and so
@@ -91,6 +93,7 @@ _V5_10 = FaultKnobs(
     huge_by_mapcount=True,
     hugetlb_dontneed=False,
     reuse_is_luck=True,
+    remove_needs_write=True,
     swap_in_writable=False,
     mprotect_writable=False,
     mprotect_huge_writable=False,
@@ -117,6 +120,7 @@ _V6_12 = replace(
     protected_ipa_is_limit=True,
     dirty_ring=True,
     eager_split=True,
+    remove_needs_write=False,
     swap_in_writable=True,
     mprotect_huge_writable=True,
     uffd_wp=True,
@@ -268,6 +272,16 @@ FAULT_KNOB_SOURCES: dict[str, KnobSource] = {
             "v6.1": "do_wp_page (6.1): PageAnonExclusive, lru_add_drain",
             "v6.12": "do_wp_page (6.12): PageAnonExclusive, lru_add_drain",
             "v7.2": "do_wp_page (7.2): PageAnonExclusive, lru_add_drain",
+        },
+    ),
+    "remove_needs_write": KnobSource(
+        what="MADV_REMOVE needs VM_WRITE",
+        sources={
+            "v5.10": "madvise_remove (5.10): VM_SHARED|VM_WRITE, else -EACCES",
+            "seed-2021": "madvise_remove (5.13): VM_SHARED|VM_WRITE, else -EACCES",
+            "v6.1": "madvise_remove (6.1): VM_SHARED|VM_WRITE, else -EACCES",
+            "v6.12": "madvise_remove (6.12): vma_is_shared_maywrite",
+            "v7.2": "madvise_remove (7.2): vma_is_shared_maywrite",
         },
     ),
     "swap_in_writable": KnobSource(

@@ -117,8 +117,7 @@ def remap(memory: HostMemory, first: int, count: int) -> Ranges:
 def fork(memory: HostMemory, touched: range) -> Ranges:
     """copy_page_range of a VMA with an anon_vma: everything becomes read-only, then the only one.
 
-    ``touched``: pages that the child writes. It is gone afterwards, and exit_mmap has drained the
-    lists of new pages.
+    ``touched``: pages that the child writes. It is gone afterwards.
     """
     if not memory.has_anon or memory.is_file:
         return []

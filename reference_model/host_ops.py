@@ -219,10 +219,15 @@ class HostOps:
             raise UndefinedError("a hole over unmapped memory is not modelled; remap it first")
         if not memory.is_file:
             return host_step(EINVAL)
-        self._memory.unmap_ranges(slot, changes.zap(memory, first, pages))
-        for page in range(first, first + pages):
+        stop = first + pages
+        if self._memory.knobs.remove_needs_write:
+            # VMA by VMA, up to the first that is not writable.
+            locked = (page for page in range(first, stop) if memory.prot(page) is not HostProt.RW)
+            stop = next(locked, stop)
+        self._memory.unmap_ranges(slot, changes.zap(memory, first, stop - first))
+        for page in range(first, stop):
             memory.forget(page)
-        return host_step(0)
+        return host_step(0 if stop == first + pages else EACCES)
 
     def _fork_touch(self, op: sc.ForkTouch) -> Observation:
         found = self._range(op)

@@ -112,8 +112,6 @@ class HostMemory:
         self._doubled: set[int] = set()
         if full and self.huge_pages > 1:
             self._huge = set(range(count // self.huge_pages))
-        #: Anonymous pages that cannot have a reference but the page table's.
-        self._sole = bytearray(count)
         #: Some anonymous page was read-only, or in swap, at some time.
         self._had_readonly = False
         #: PageAnonExclusive.
@@ -192,8 +190,8 @@ class HostMemory:
         if not self._had_readonly or not self.knobs.reuse_is_luck or self.is_file:
             return False
         return any(
-            state == HostPage.SWAP or (state == HostPage.ANON and not writable and not sole)
-            for state, writable, sole in zip(self._state, self._writable, self._sole, strict=True)
+            state == HostPage.SWAP or (state == HostPage.ANON and not writable)
+            for state, writable in zip(self._state, self._writable, strict=True)
         )
 
     def _waits(self, index: int, state: int, *, write: bool) -> bool:
@@ -214,7 +212,6 @@ class HostMemory:
         self._writable[index] = write or (
             self.knobs.swap_in_writable and self._prot[index] == HostProt.RW
         )
-        self._sole[index] = 0
 
     def _write_readonly(self, index: int) -> Touched:
         """do_wp_page, do_huge_pmd_wp_page, hugetlb_wp: the page is this process's alone."""
@@ -224,9 +221,9 @@ class HostMemory:
             self._exclusive[each] = 1
         if len(mapped) > 1 or self.is_file or self.is_hugetlb:
             return _PLAIN
-        # A page that waits in a per-CPU list of new pages has a second reference there: it is
-        # copied. Later kernels know that it is exclusive.
-        if self.knobs.reuse_is_luck and not self._sole[index] and self._chooser.pick(2):
+        # A page that waits in a per-CPU list, of new or of activated pages, has a second reference
+        # there: it is copied. Later kernels know that it is exclusive.
+        if self.knobs.reuse_is_luck and self._chooser.pick(2):
             page = index + self._start
             return Touched(invalidated=((page, 1),), copied=page)
         return _PLAIN
@@ -341,7 +338,6 @@ class HostMemory:
         self._doubled.discard(index // self.huge_pages)
         self._state[index] = HostPage.NONE
         self._writable[index] = 0
-        self._sole[index] = 0
         self._exclusive[index] = 1
         self._uffd_wp[index] = 0
 
@@ -372,8 +368,7 @@ class HostMemory:
         self._writable[page - self._start] = writable
 
     def set_forked(self, page: int) -> None:
-        """After a child is gone: nothing but the page table refers to the page."""
-        self._sole[page - self._start] = 1
+        """A child has had the page too."""
         self._exclusive[page - self._start] = 0
 
     def is_exclusive(self, page: int) -> bool:
@@ -414,7 +409,7 @@ class HostMemory:
 
     def fingerprint(self) -> tuple[object, ...]:
         """All of it, to tell two states apart."""
-        tables = (self._state, self._writable, self._prot, self._eligible, self._sole)
+        tables = (self._state, self._writable, self._prot, self._eligible)
         more = (self._exclusive, self._uffd, self._uffd_wp, self._prefilled)
         content = sorted((page, bytes(data)) for page, data in self._bytes.items())
         return (
