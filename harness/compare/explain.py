@@ -113,8 +113,8 @@ def explain(
 ) -> Explanation:
     """Which knobs bear on the first of ``differences``, and which explain it.
 
-    ``run`` holds an observation for each step of ``scenario``; pins are left out of account. Of
-    several profiles that have a value, the one that is ``kernel`` is named first.
+    ``run`` holds an observation for each step of ``scenario``; pins are left out of account. What
+    the profile ``kernel`` has is named first.
     """
     first = differences[0].step
     channels = tuple(one.channel for one in differences if one.step == first)
@@ -147,7 +147,7 @@ def explain(
                 whole=whole,
             )
         )
-    flips.sort(key=lambda flip: not flip.whole)
+    flips.sort(key=lambda flip: (not flip.whole, kernel not in flip.profiles))
     profiles = tuple(
         other.name
         for other in PROFILES.values()
