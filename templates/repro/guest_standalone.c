@@ -212,7 +212,8 @@ static void set_reg(int fd, u64 id, u64 value)
 		give_up("KVM_SET_ONE_REG");
 }
 
-#define CORE_REG(reg)	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(reg))
+#define CORE_REG(reg) \
+	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(reg))
 
 static void restart(u32 vcpu)
 {
