@@ -49,8 +49,10 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     #: madvise(MADV_DONTNEED) takes hugetlb memory.
     hugetlb_dontneed: bool
     #: Whether a write to a read-only anonymous page of this process alone reuses it depends on a
-    #: reference that a per-CPU list of pages may still hold; else it is sure.
+    #: reference that a per-CPU list of pages may still hold; else that is so after a fork only.
     reuse_is_luck: bool
+    #: MADV_DONTNEED frees the page tables that it empties, so that huge pages can come back.
+    dontneed_frees_tables: bool
     #: madvise(MADV_REMOVE) needs a mapping that is writable now; else one that could be.
     remove_needs_write: bool
     #: A read that brings a page back from swap maps it writable.
@@ -93,6 +95,7 @@ _V5_10 = FaultKnobs(
     huge_by_mapcount=True,
     hugetlb_dontneed=False,
     reuse_is_luck=True,
+    dontneed_frees_tables=False,
     remove_needs_write=True,
     swap_in_writable=False,
     mprotect_writable=False,
@@ -131,6 +134,7 @@ _V7_2 = replace(
     maps_at_page=True,
     marks_mapping=True,
     huge_zero_becomes_huge=True,
+    dontneed_frees_tables=True,
     walk_abort_has_level=True,
     prot=_X3,
 )
@@ -272,6 +276,16 @@ FAULT_KNOB_SOURCES: dict[str, KnobSource] = {
             "v6.1": "do_wp_page (6.1): PageAnonExclusive, lru_add_drain",
             "v6.12": "do_wp_page (6.12): PageAnonExclusive, lru_add_drain",
             "v7.2": "do_wp_page (7.2): PageAnonExclusive, lru_add_drain",
+        },
+    ),
+    "dontneed_frees_tables": KnobSource(
+        what="MADV_DONTNEED frees the page tables that it empties",
+        sources={
+            "v5.10": "zap_pte_range (5.10): tables stay until munmap",
+            "seed-2021": "zap_pte_range (5.13): tables stay until munmap",
+            "v6.1": "zap_pte_range (6.1): tables stay until munmap",
+            "v6.12": "zap_pte_range (6.12): tables stay until munmap",
+            "v7.2": "reclaim_pt_is_enabled, zap_pte_range (7.2); seen on 7.2.13",
         },
     ),
     "remove_needs_write": KnobSource(

@@ -54,6 +54,14 @@ def zap(memory: HostMemory, first: int, count: int) -> Ranges:
     return ranges
 
 
+def dontneed(memory: HostMemory, first: int, count: int) -> Ranges:
+    """MADV_DONTNEED, which may free emptied page tables too."""
+    ranges = zap(memory, first, count)
+    if memory.knobs.dontneed_frees_tables:
+        memory.free_tables(first, count)
+    return ranges
+
+
 def free(memory: HostMemory, first: int, count: int) -> Ranges:
     """MADV_FREE: the entries become clean; without memory pressure the content stays."""
     return [(first, count), *split_edges(memory, first, count)]

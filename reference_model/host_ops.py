@@ -90,7 +90,7 @@ class HostOps:
                     if not knobs.hugetlb_dontneed or (memory.hva + first) % memory.huge_pages:
                         return host_step(EINVAL)
                     pages -= pages % memory.huge_pages
-                ranges = changes.zap(memory, first, pages)
+                ranges = changes.dontneed(memory, first, pages)
             case "free":
                 if memory.is_hugetlb or memory.is_file:
                     return host_step(EINVAL)
@@ -115,7 +115,7 @@ class HostOps:
             raise UndefinedError(f"the model does not know {op.advice} over unmapped memory")
         if op.advice == "free" and memory.is_file:
             raise UndefinedError("the model does not know free over unmapped memory of a file")
-        change = {"dontneed": changes.zap, "pageout": changes.page_out, "free": changes.free}
+        change = {"dontneed": changes.dontneed, "pageout": changes.page_out, "free": changes.free}
         mapped = (
             page for page in range(first, first + pages) if memory.prot(page) is not HostProt.GONE
         )

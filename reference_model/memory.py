@@ -187,11 +187,15 @@ class HostMemory:
 
     def may_choose(self) -> bool:
         """True where a write can have more than one outcome (:meth:`_write_readonly`)."""
-        if not self._had_readonly or not self.knobs.reuse_is_luck or self.is_file:
+        if not self._had_readonly or self.is_file:
             return False
+        luck = self.knobs.reuse_is_luck
         return any(
-            state == HostPage.SWAP or (state == HostPage.ANON and not writable)
-            for state, writable in zip(self._state, self._writable, strict=True)
+            (state == HostPage.SWAP and luck)
+            or (state == HostPage.ANON and not writable and (luck or not exclusive))
+            for state, writable, exclusive in zip(
+                self._state, self._writable, self._exclusive, strict=True
+            )
         )
 
     def _waits(self, index: int, state: int, *, write: bool) -> bool:
@@ -216,14 +220,15 @@ class HostMemory:
     def _write_readonly(self, index: int) -> Touched:
         """do_wp_page, do_huge_pmd_wp_page, hugetlb_wp: the page is this process's alone."""
         mapped = self._mapped(index)
+        luck = self.knobs.reuse_is_luck or not self._exclusive[index]
         for each in mapped:
             self._writable[each] = 1
             self._exclusive[each] = 1
         if len(mapped) > 1 or self.is_file or self.is_hugetlb:
             return _PLAIN
         # A page that waits in a per-CPU list, of new or of activated pages, has a second reference
-        # there: it is copied. Later kernels know that it is exclusive.
-        if self.knobs.reuse_is_luck and self._chooser.pick(2):
+        # there: it is copied, unless it is known to be exclusive.
+        if luck and self._chooser.pick(2):
             page = index + self._start
             return Touched(invalidated=((page, 1),), copied=page)
         return _PLAIN
@@ -319,6 +324,12 @@ class HostMemory:
         """Another process has split its mapping of this page's huge page (PG_double_map)."""
         if self._block(page) in self._huge and not self.is_hugetlb:
             self._doubled.add(self._block(page))
+
+    def free_tables(self, first: int, count: int) -> None:
+        """Tables of pages that a range covers as a whole, and that are empty, are freed."""
+        start = -(-(first - self._start) // self.huge_pages)
+        for block in range(start, (first + count - self._start) // self.huge_pages):
+            self._tables.discard(block)
 
     def make_huge(self, page: int) -> bool:
         """The block that begins at this page becomes a huge page, if all of it is writable."""
