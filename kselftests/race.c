@@ -10,6 +10,7 @@
 #include "race_hold.h"
 #include "race_restore.h"
 #include "race_team.h"
+#include "race_trace.h"
 #include "record.h"
 #include "trace.h"
 #include "tracefs.h"
@@ -170,6 +171,7 @@ static void record_histogram(void)
 		free(outcomes[i].text);
 	}
 	record_text("]");
+	race_trace_record();
 	step_end();
 	outcome_count = 0;
 }
@@ -197,8 +199,8 @@ void race_run(struct vm *vm, struct race_block block)
 	bool last = loop.turn + 1 == loop.times;
 	size_t i;
 
-	tracefs_write("tracing_on", "0");
 	record_beat();
+	race_trace_begin();
 	run_branches(vm, &block, loop.turn);
 	if (record_is_replay()) {
 		/* A block in front of the one that the loop is about. */
@@ -206,6 +208,7 @@ void race_run(struct vm *vm, struct race_block block)
 		step_end();
 		return;
 	}
+	race_trace_end();
 	outcome_used = 0;
 	add("{\"branches\":[");
 	for (i = 0; i < block.branches; i++)

@@ -21,7 +21,7 @@
 #define MAX_HELD	16
 #define TICK_MS		1
 /* A branch may wait for one that is held: for the end of its fault, say. */
-#define PATIENCE_TICKS	20
+#define PATIENCE_TICKS	8
 
 struct held {
 	char *page;

@@ -149,10 +149,15 @@ static void walk(const char *at, const char *end, event_fn event)
 
 bool trace_ring_read(event_fn event)
 {
+	return trace_ring_read_from(ring_fd, event);
+}
+
+bool trace_ring_read_from(int fd, event_fn event)
+{
 	bool complete = true;
 
-	while (ring_fd >= 0) {
-		ssize_t n = read(ring_fd, page, page_size);
+	while (fd >= 0) {
+		ssize_t n = read(fd, page, page_size);
 		u64 commit;
 
 		if (n < 0 && errno == EINTR)

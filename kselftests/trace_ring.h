@@ -32,4 +32,7 @@ void trace_ring_close(void);
 /* Hands over all events there are; false where some were lost. */
 bool trace_ring_read(event_fn event);
 
+/* The same from a buffer (trace_pipe_raw) that someone else opened, once one was here. */
+bool trace_ring_read_from(int fd, event_fn event);
+
 #endif /* HX_TRACE_RING_H */
