@@ -102,7 +102,7 @@ static void guest_exception(struct ex_regs *regs)
 	u64 esr = read_sysreg(esr_el1), far = read_sysreg(far_el1), gpa;
 	u32 i;
 
-	gpa = esr >> 26 == EC_IABT_CUR ? regs->pc : far;
+	gpa = esr >> 26 == EC_DABT_CUR ? far : regs->pc;
 	for (i = 0; i < VCPUS; i++) {
 		if (VCPUS > 1 && commands[i].gpa >> 12 != gpa >> 12)
 			continue;
@@ -111,10 +111,10 @@ static void guest_exception(struct ex_regs *regs)
 		commands[i].far = far;
 		break;
 	}
-	if (esr >> 26 == EC_IABT_CUR)
-		regs->pc = regs->regs[30];
-	else
+	if (esr >> 26 == EC_DABT_CUR)
 		regs->pc += 4;
+	else
+		regs->pc = regs->regs[30];
 }
 
 /* --- the VM ------------------------------------------------------------------ */
