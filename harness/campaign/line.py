@@ -221,9 +221,17 @@ class _Bench:
         """The verdict on one run."""
         return judge(case.scenario, case.prediction, run, self.profile.name, self.env)
 
-    def report(self, case: _Case, again: Sequence[ScenarioRun] | None = None) -> None:
-        """Tell what is said of a case and its repeats; None: it is none that is repeated."""
-        settled = Settled(self.judge(case, case.run), 0)
+    def report(
+        self,
+        case: _Case,
+        again: Sequence[ScenarioRun] | None = None,
+        first: Judgement | None = None,
+    ) -> None:
+        """Tell what is said of a case and its repeats; None: it is none that is repeated.
+
+        ``first`` is the judgement on its first run, where that is known already.
+        """
+        settled = Settled(first or self.judge(case, case.run), 0)
         if again is not None:
             settled = settle(settled.judgement, [self.judge(case, run) for run in again])
         runs = [case.run, *(again or ())]
@@ -265,10 +273,11 @@ def _run_chunk(
     try:
         for at, run in _runs(target, chunk, wanted, white_box, bench, stop):
             case = msgspec.structs.replace(cases[at], run=run)
-            if bench.settings.repeat and is_repeated(case.scenario, bench.judge(case, run)):
+            first = bench.judge(case, run)
+            if bench.settings.repeat and is_repeated(case.scenario, first):
                 held[at] = case
             else:
-                bench.report(case)
+                bench.report(case, first=first)
         if held and not stop.is_set():
             again = _again(target, chunk, wanted, held, white_box, bench, stop)
     finally:

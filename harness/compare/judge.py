@@ -19,6 +19,7 @@ from reference_model.guest_invariants import broken_promises
 from reference_model.invariants import violations
 from reference_model.outcome import CHANNELS, Observation, Prediction, StepPrediction
 from reference_model.profiles import Environment
+from reference_model.sameness import Sameness
 from reference_model.scenario import Expect, GuestScenario, PgtableScenario, Scenario
 
 _ENDED = {
@@ -69,13 +70,14 @@ def judge(
     one_sided: set[str] = set()
     differences: list[StepDifference] = []
     outcomes = (0, 0)
+    same = Sameness()
     for index, (allowed, seen) in enumerate(zip(prediction.steps, run.steps, strict=True)):
         if is_block(allowed):
             found = judge_block(index, allowed, seen, compared, one_sided)
             differences += found.differences
             outcomes = (outcomes[0] + found.seen, outcomes[1] + len(allowed.allowed))
         else:
-            differences += _step(index, allowed, seen, compared, one_sided)
+            differences += _step(index, allowed, seen, compared, one_sided, same)
     for pin in scenario.expect:
         if pin.profile is None or pin.profile == profile:
             differences += _pinned(pin, prediction, run)
@@ -106,9 +108,10 @@ def _step(
     seen: Observation,
     compared: set[str],
     one_sided: set[str],
+    same: Sameness,
 ) -> list[StepDifference]:
     """Differences to the nearest allowed observation; none if one allowed agrees throughout."""
-    if seen in prediction.allowed:  # the common case, in C
+    if any(same.equal(allowed, seen) for allowed in prediction.allowed):  # the common case, in C
         compared.update(
             name for name, value in zip(CHANNELS, astuple(seen), strict=True) if value is not UNSET
         )
@@ -124,7 +127,7 @@ def _step(
                 one_sided.add(channel)
                 continue
             compared.add(channel)
-            if expected != observed and _plain(expected) != _plain(observed):
+            if _differ(channel, expected, observed, same):
                 found.append(
                     StepDifference(
                         step=index, channel=channel, expected=expected, observed=observed
@@ -135,6 +138,13 @@ def _step(
         if nearest is None or len(found) < len(nearest):
             nearest = found
     return nearest or []
+
+
+def _differ(channel: str, expected: Any, observed: Any, same: Sameness) -> bool:
+    """Whether one channel differs; only in values of open type is a tuple as good as a list."""
+    if channel in ("leaves", "annotations"):
+        return not same.channel(channel, expected, observed)
+    return bool(expected != observed) and _plain(expected) != _plain(observed)
 
 
 def _invariants(

@@ -26,6 +26,7 @@ from reference_model.outcome import (
     Prediction,
     StepPrediction,
 )
+from reference_model.sameness import Sameness, common, common_tail
 from reference_model.scenario import Scenario
 
 #: Forms of a record: a Finding as JSON, and the form of this module; both under zlib.
@@ -34,7 +35,6 @@ PLAIN, PACKED = 1, 2
 MAX_RECORD = 64 << 20
 #: Shorter lists are cheaper in full.
 _SHORT = 8
-_BLOCK = 256
 
 _Item = TypeVar("_Item")
 #: The first ``head`` and the last ``tail`` items of the step before stand, with these between.
@@ -182,8 +182,10 @@ def _packed_prediction(
     if prediction is None:
         return None
     steps: list[int | tuple[_Step, ...]] = []
+    same = Sameness()
     for index, step in enumerate(prediction.steps):
-        if len(step.allowed) == 1 and index < len(seen) and step.allowed[0] == seen[index]:
+        only = step.allowed[0] if len(step.allowed) == 1 and index < len(seen) else None
+        if only is not None and same.equal(only, seen[index]):
             steps.append(1)
             continue
         before = _before(prediction, seen, index)
@@ -303,8 +305,8 @@ def _delta(
     if items is UNSET or before is UNSET or len(items) <= _SHORT:
         return None
     most = min(len(items), len(before))
-    head = _common(items, before, most)
-    tail = _common(items[::-1], before[::-1], most - head)
+    head = common(items, before, most)
+    tail = common_tail(items, before, most - head)
     return head, tail, items[head : len(items) - tail]
 
 
@@ -312,13 +314,3 @@ def _whole(delta: Delta[_Item], before: tuple[_Item, ...] | UnsetType) -> tuple[
     known = () if before is UNSET else before
     head, tail, items = delta
     return (*known[:head], *items, *known[len(known) - tail :])
-
-
-def _common(left: tuple[_Item, ...], right: tuple[_Item, ...], most: int) -> int:
-    """How many items both begin with, ``most`` at most; whole blocks are compared at once."""
-    at = 0
-    while at + _BLOCK <= most and left[at : at + _BLOCK] == right[at : at + _BLOCK]:
-        at += _BLOCK
-    while at < most and left[at] == right[at]:
-        at += 1
-    return at
