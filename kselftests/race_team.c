@@ -23,7 +23,8 @@ static struct {
 	u32 asleep;		/* threads that only a call wakes */
 	u32 variation;
 	u32 ready;		/* at the start line */
-	u32 done;
+	u32 finished;		/* branches */
+	u32 done;		/* threads, those without a branch too */
 	struct vm *vm;
 	const struct race_block *block;
 	char (*text)[BRANCH_TEXT];
@@ -55,6 +56,23 @@ static void linger(u32 variation, u32 branch)
 		asm volatile("");
 }
 
+/* Some turns have an order: one branch after another, the first or the last one first. */
+static bool take_turns(u32 number)
+{
+	u32 before, spins = 0;
+
+	if (team.variation % 8 == 3)
+		before = number;
+	else if (team.variation % 8 == 6)
+		before = team.block->branches - 1 - number;
+	else
+		return false;
+	while (load(&team.finished) < before)
+		if (++spins % 64 == 0)
+			sched_yield();
+	return true;
+}
+
 static void run_branch(u32 number)
 {
 	const struct race_block *block = team.block;
@@ -65,9 +83,11 @@ static void run_branch(u32 number)
 	while (load(&team.ready) < block->branches)
 		if (++spins % 64 == 0)
 			sched_yield();
-	linger(team.variation, number);
+	if (block->hold || !take_turns(number))
+		linger(team.variation, number);
 	block->branch[number](team.vm);
 	record_capture(NULL, 0);
+	__atomic_add_fetch(&team.finished, 1, __ATOMIC_ACQ_REL);
 	__atomic_add_fetch(&team.done, 1, __ATOMIC_ACQ_REL);
 }
 
@@ -135,7 +155,7 @@ static void grow(u32 threads)
 
 u32 team_done(void)
 {
-	return load(&team.done);
+	return load(&team.finished);
 }
 
 void team_run(struct vm *vm, const struct race_block *block, u32 variation,
@@ -149,6 +169,7 @@ void team_run(struct vm *vm, const struct race_block *block, u32 variation,
 	team.block = block;
 	team.text = text;
 	team.ready = 0;
+	team.finished = 0;
 	team.done = 0;
 	team.variation = variation;
 	team.born = team.turn;
