@@ -236,7 +236,8 @@ class _Walk:
                     sc.Exec(gpa=gpa, vcpu=self._vcpu()),
                     sc.DcCivac(gpa=gpa, vcpu=self._vcpu()),
                     sc.Read(gpa=0x4000_0000, tables=gpa & -PAGE, vcpu=self._vcpu()),
-                )[: 5 if self.vm.stage1 and self.random.random() < 0.3 else 3]
+                    sc.Exec(gpa=0x4000_0000, tables=gpa & -PAGE, vcpu=self._vcpu()),
+                )[: 6 if self.vm.stage1 and self.random.random() < 0.3 else 3]
             )
         )
 
@@ -253,7 +254,7 @@ class _Walk:
             return
         if any(slot.is_large for slot in self.slots.values()) and self.random.random() < 0.5:
             return
-        op = draw_slot(self.random, self.random.randrange(5), self.vm)
+        op = draw_slot(self.random, self.random.randrange(5), self.vm, bool(self.slots))
         self.steps.append(op)
         if op.slot not in self.slots and op.gpa % PAGE == 0 and self._fits(None, op.gpa, op.size):
             self.slots[op.slot] = SketchSlot(op.slot, op)

@@ -71,6 +71,11 @@ class HostSteps:
         self._steps.append(sc.Madvise(gpa=gpa, size=min(size, ALIGN), advice="pageout"))
 
     def _collapse(self, slot: SketchSlot) -> None:
+        """A page goes and comes back before, so that there is something to collapse."""
+        gpa = slot.gpa + self._page(slot) * PAGE
+        self._steps.append(sc.Madvise(gpa=gpa, size=PAGE))
+        if self._random.random() < 0.8:
+            self._steps.append(sc.HostWrite(gpa=gpa, value=self._random.getrandbits(64)))
         self._steps.append(sc.Madvise(gpa=slot.gpa, size=slot.size, advice="collapse"))
 
     def _advice(self, slot: SketchSlot) -> None:

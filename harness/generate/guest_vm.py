@@ -90,9 +90,14 @@ def draw_backing(random: Random, vm: sc.VmConfig) -> sc.Backing:
     )
 
 
-def draw_slot(random: Random, ident: int, vm: sc.VmConfig) -> sc.SlotAdd:
-    """A new slot; huge memory mostly where IPA and host address agree."""
+def draw_slot(random: Random, ident: int, vm: sc.VmConfig, more: bool) -> sc.SlotAdd:
+    """A new slot; huge memory mostly where IPA and host address agree.
+
+    ``more``: it is not the first. The first of a VM that splits blocks mostly has some.
+    """
     backing = draw_backing(random, vm)
+    if vm.eager_split and not more and random.random() < 0.7:
+        backing = sc.Backing(thp="madvise", prefill=True)
     base = random.choice(_BASES)
     if backing.thp != "never" or backing.page_size == BLOCK:
         size = random.choice((BLOCK, BLOCK, 2 * BLOCK))
