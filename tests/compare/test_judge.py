@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.compare import judge
-from harness.compare.judge import pin_agrees
+from harness.compare.judge import _short, pin_agrees
 from harness.vocabulary import RunStatus, ScenarioRun, Verdict
 from reference_model import scenario as sc
 from reference_model.outcome import Observation, Prediction, StepPrediction
@@ -125,3 +125,8 @@ def test_pins_name_the_keys_that_count() -> None:
     assert not pin_agrees(None, exit_)
     assert pin_agrees([3], [3])
     assert not pin_agrees([3], [3, 4])
+
+
+def test_counts_are_told_in_words() -> None:
+    assert _short("cmo", {"dcache": 4, "icache": 0}) == "dcache 4 icache 0"
+    assert _short("ret", -11) == "-EAGAIN"
