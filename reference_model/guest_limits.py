@@ -75,6 +75,8 @@ def _steps(scenario: GuestScenario, profile: SemanticsProfile, env: Environment)
             for mode, known in (("wp", profile.fault.uffd_wp), ("minor", profile.fault.uffd_minor)):
                 if mode in step.mode and not known:
                     return f"the kernel of profile {profile.name} has no userfaultfd {mode} mode"
+        if isinstance(step, sc.UffdContinue) and not profile.fault.uffd_minor:
+            return f"the kernel of profile {profile.name} has no UFFDIO_CONTINUE"
         if isinstance(step, sc.Stage1Tables) and not step.af and not env.haf:
             return "the CPU does not set access flags (haf is off)"
     return ""

@@ -234,6 +234,10 @@ class HostOps:
         if found is None:
             raise UndefinedError("gpa is not aligned to a page")
         touched, first, pages = found
+        if any(
+            touched.memory.prot(page) is not HostProt.RW for page in range(first, first + pages)
+        ):
+            raise UndefinedError("the child cannot write there; make the range rw, or another one")
         # dup_mmap copies the whole address space, other slots' memory too.
         for slot in self._memory.slots.values():
             pages_here = range(first, first + pages if slot is touched else first)
