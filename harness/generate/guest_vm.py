@@ -96,7 +96,8 @@ def draw_slot(random: Random, ident: int, vm: sc.VmConfig, more: bool) -> sc.Slo
     ``more``: it is not the first. The first of a VM that splits blocks mostly has some.
     """
     backing = draw_backing(random, vm)
-    if vm.eager_split and not more and random.random() < 0.7:
+    alone = vm.dirty_ring and not vm.ring_bitmap
+    if vm.eager_split and not more and not alone and random.random() < 0.7:
         backing = sc.Backing(thp="madvise", prefill=True)
     base = random.choice(_BASES)
     if backing.thp != "never" or backing.page_size == BLOCK:
