@@ -185,13 +185,19 @@ class RunView:
         with self._lock:
             done = self.summary.total
             rate, steps = self._pace.rates()
-            left = duration_text(self._pace.left(self._total - self._earlier))
+            left = self._left()
             counts = counts_text(self.summary.verdicts)
             last = f"; last {self._last}" if self._last else "; nothing judged yet"
         return (
             f"{self._suites}  {done}/{self._total}  {counts}  {rate:.1f}/s, {steps:,.0f} steps/s, "
-            f"{left} left{last}"
+            f"{left}{last}"
         )
+
+    def _left(self) -> str:
+        """The time left, in words."""
+        if self.summary.total >= self._total:
+            return "all judged, being written"
+        return f"{duration_text(self._pace.left(self._total - self._earlier))} left"
 
     def _beat(self) -> None:
         """Refresh the live line, answer who asks, and break the silence."""
@@ -207,12 +213,12 @@ class RunView:
     def _refresh(self, progress: Progress) -> None:
         with self._lock:
             rate, steps = self._pace.rates()
-            left = duration_text(self._pace.left(self._total - self._earlier))
+            left = self._left()
             progress.update(
                 self._task,
                 completed=self.summary.total,
                 counts=counts_text(self.summary.verdicts),
-                pace=f"{rate:.1f}/s  {steps:,.0f} steps/s  {left} left",
+                pace=f"{rate:.1f}/s  {steps:,.0f} steps/s  {left}",
             )
 
     def _say(self, text: str, *, always: bool = False) -> None:
