@@ -32,8 +32,7 @@ steps:
       - [{op: dirty_get, slot: 1}, {op: host_read, gpa: 0x80003000}]
     repeat: 200
 """
-(SCENARIO,) = load_text(TEXT, "r.yaml")
-assert isinstance(SCENARIO, RaceScenario)
+SCENARIO = next(one for one in load_text(TEXT, "r.yaml") if isinstance(one, RaceScenario))
 RIGHT = predict(SCENARIO, PROFILES["v6.12"], Environment())
 BLOCK = 3
 
