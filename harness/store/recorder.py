@@ -21,7 +21,7 @@ from harness.vocabulary import Finding, HarnessError, InfraError, RunTarget
 _PERIOD = 0.5
 _MOST = 250
 #: Results that may wait; beyond that the campaign waits for the disk.
-_WAITING = 1000
+_WAITING = 300
 #: Seconds that the last write may take.
 _LAST = 120.0
 
