@@ -12,8 +12,8 @@
 #include "race_team.h"
 #include "record.h"
 
-/* Waking a CPU that sleeps takes longer than most turns do. */
-#define YIELDS_BEFORE_SLEEP	20000
+/* Not much longer than a short turn takes: a thread that spins keeps a CPU from the others. */
+#define YIELDS_BEFORE_SLEEP	20
 #define STACK_SIZE		(256UL << 10)
 
 static struct {
