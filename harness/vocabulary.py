@@ -248,6 +248,8 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     dropped: str = ""
     #: Facts that ``--env`` put over those of the target.
     env: dict[str, str] = {}
+    #: Of the allowed outcomes of its parallel blocks: how many were seen, and how many there are.
+    outcomes: tuple[int, int] = (0, 0)
 
     @property
     def step(self) -> int | None:

@@ -253,6 +253,7 @@ class _Bench:
             again=tuple(run for run in runs if run is not None),
             known=known,
             env=dict(self.settings.env),
+            outcomes=judgement.outcomes,
         )
         self.listener.on_finding(finding, judgement.not_compared)
 

@@ -27,6 +27,8 @@ class Summary:
         self.bad: list[Result] = []
         #: Target -> (reached, all) of the page-table model's transitions.
         self.transitions: dict[str, tuple[int, int]] = {}
+        #: Target -> (seen, allowed) of the outcomes of parallel blocks.
+        self.outcomes: dict[str, tuple[int, int]] = {}
         self.notes: list[str] = []
         self.steps = 0
         self.micros = 0
@@ -36,6 +38,12 @@ class Summary:
         """Take one judged scenario into the counts."""
         channels = dict.fromkeys((*finding.not_compared, *not_compared))
         self.take(_bare(finding, tuple(channels)), finding.target.missing)
+        if finding.outcomes[1]:
+            seen, allowed = self.outcomes.get(finding.target.name, (0, 0))
+            self.outcomes[finding.target.name] = (
+                seen + finding.outcomes[0],
+                allowed + finding.outcomes[1],
+            )
 
     def take(self, result: Result, missing: Mapping[str, str]) -> None:
         """Take one result into the counts; ``missing`` are its target's reasons by channel."""
@@ -132,6 +140,10 @@ def summary_lines(summary: Summary) -> list[Line]:
     rest = ", ".join(f"{channel} ({why})" for channel, why in summary.not_compared.items())
     lines.append(("", f"compared: {compared}" + (f"    not compared: {rest}" if rest else "")))
     lines += [("", line) for line in transition_lines(summary)]
+    lines += [
+        ("", f"outcomes of parallel blocks on {target}: {seen} of {allowed} allowed ones seen")
+        for target, (seen, allowed) in summary.outcomes.items()
+    ]
     lines += [("dim", f"skip {count}: {reason}") for reason, count in summary.skips.most_common()]
     lines += [("dim", f"known {count}: {title}") for title, count in summary.known.most_common()]
     lines += [("mark", f"note: {note}") for note in summary.notes]
