@@ -12,7 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from harness.campaign import Settings, TargetPlan, Workload, run_open
+from harness.cli.bench_race import FRESH, REPEATS, many_repeats, many_vms
 from harness.cli.bench_report import COUNT as REPORTED
+from harness.cli.bench_race import FRESH, REPEATS, many_repeats, many_vms
 from harness.cli.bench_report import report_times
 from harness.cli.console import print_lines
 from harness.cli.options import json_option, print_json
@@ -138,6 +140,7 @@ def _target(plan: TargetPlan, count: int) -> list[Figure]:
             )
         figures.append(_share(plan, "guest", *_run(plan, target, Workload(scenarios))))
         figures += _pgtable(plan, target, count)
+        figures.append(_races(plan, target))
     finally:
         target.close()
     return figures
@@ -161,6 +164,23 @@ def _pgtable(plan: TargetPlan, target: Target, count: int) -> list[Figure]:
         f"{clock.steps} steps in {wall:.2f} s; the selftests' own time {clock.micros / 1e6:.2f} s",
     )
     return [rate, _share(plan, "pgtable", clock, wall)]
+
+
+def _races(plan: TargetPlan, target: Target) -> Figure:
+    """A repeat of a block over a fresh VM with the same block, inside the selftest."""
+    repeats = Workload([many_repeats()])
+    vms = Workload(many_vms())
+    for workload in (repeats, vms):
+        _build(workload)
+    one, _ = _run(plan, target, Workload([many_repeats()]))
+    each, _ = _run(plan, target, Workload(many_vms()))
+    repeat, fresh = one.micros / REPEATS, each.micros / FRESH
+    return Figure(
+        f"{plan.label}: a repeat of a parallel block / a fresh VM",
+        repeat / fresh if fresh else 0.0,
+        "at most 0.25",
+        f"{repeat / 1000:.2f} ms / {fresh / 1000:.2f} ms",
+    )
 
 
 def _share(plan: TargetPlan, suite: str, clock: _Clock, wall: float) -> Figure:
