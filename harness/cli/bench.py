@@ -14,7 +14,6 @@ from msgspec import Struct
 from harness.campaign import Settings, TargetPlan, Workload, run_open
 from harness.cli.bench_race import FRESH, REPEATS, many_repeats, many_vms
 from harness.cli.bench_report import COUNT as REPORTED
-from harness.cli.bench_race import FRESH, REPEATS, many_repeats, many_vms
 from harness.cli.bench_report import report_times
 from harness.cli.console import print_lines
 from harness.cli.options import json_option, print_json
