@@ -4,7 +4,8 @@
 The one place that joins the rooms: it must never know a command line or a report.
 """
 
-from harness.campaign.line import Listener, Settings, TargetPlan, run_on_target, run_open
+from harness.campaign.judging import Listener, Settings
+from harness.campaign.line import TargetPlan, run_on_target, run_open
 from harness.campaign.workload import BATCH_SIZE, Batches, Generated, Workload
 
 __all__ = [

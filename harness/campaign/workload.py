@@ -21,6 +21,8 @@ from reference_model.scenario import Scenario
 BATCH_SIZE = 250
 #: Of every other: to copy a program, and to load the module, costs as much for one as for many.
 MOST_IN_BATCH = 1000
+#: Of a chunk where several guests share the scenarios.
+_LEAST_SHARE = 25
 #: Suites whose scenarios are so short that this counts.
 _SHORT = frozenset({"pgtable"})
 
@@ -29,12 +31,15 @@ class Batches:
     """The scenarios in chunks, each made and built once and shared by all targets.
 
     A chunk is made when it is first asked for, so a generator's work overlaps with running.
-    ``size``: scenarios of a chunk, 0: what is best for them.
+    ``size``: scenarios of a chunk, 0: what is best for them, and at most ``most``.
     """
 
-    def __init__(self, scenarios: Iterable[Scenario], size: int = 0) -> None:
+    def __init__(
+        self, scenarios: Iterable[Scenario], size: int = 0, most: int = MOST_IN_BATCH
+    ) -> None:
         self._source = iter(scenarios)
         self._size = size
+        self._most = most
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="build")
         self._chunks: list[tuple[Scenario, ...]] = []
@@ -55,8 +60,8 @@ class Batches:
             return self._size
         last = self._chunks[-1] if self._chunks else ()
         if last and all(scenario.suite in _SHORT for scenario in last):
-            return min(2 * len(last), MOST_IN_BATCH)
-        return BATCH_SIZE
+            return min(2 * len(last), self._most)
+        return min(BATCH_SIZE, self._most)
 
     def all(self) -> Iterator[tuple[Scenario, ...]]:
         """Every chunk, in order."""
@@ -113,16 +118,26 @@ class Workload:
         if self._generated is None or not self._generated.by_profile:
             self.batches(None, None).prepare(0)
 
-    def batches(self, profile: SemanticsProfile | None, env: Environment | None) -> Batches:
-        """The scenarios for a target, in chunks; made once for equal targets."""
+    def batches(
+        self, profile: SemanticsProfile | None, env: Environment | None, guests: int = 1
+    ) -> Batches:
+        """The scenarios for a target, in chunks; made once for equal targets.
+
+        ``guests`` that share them: each is to have some chunks.
+        """
         wanted = self._generated
         dependent = wanted is not None and wanted.by_profile
         key = (profile.name, env) if dependent and profile is not None and env is not None else None
         with self._lock:
             if key not in self._made:
                 made = wanted.scenarios(profile, env) if wanted is not None else ()
-                self._made[key] = Batches(chain(self._fixed, made), self._size)
+                self._made[key] = Batches(chain(self._fixed, made), self._size, self._most(guests))
             return self._made[key]
+
+    def _most(self, guests: int) -> int:
+        if guests == 1:
+            return MOST_IN_BATCH
+        return min(MOST_IN_BATCH, max(_LEAST_SHARE, self.total // (3 * guests)))
 
     def named(self) -> tuple[Scenario, ...]:
         """Scenarios that can be named without a target, for reports of one that did not open."""

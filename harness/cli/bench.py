@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import click
 import msgspec
@@ -45,6 +46,9 @@ class _Clock:
     def __init__(self) -> None:
         self.first = 0.0
         self.micros = 0
+        self.module = 0
+        self.api = 0
+        self.lock = threading.Lock()
         self.verdicts = 0
         self.steps = 0
         self.unlike: list[str] = []
@@ -54,13 +58,17 @@ class _Clock:
 
     def on_finding(self, finding: Finding, not_compared: Sequence[str]) -> None:
         """Count and time a verdict."""
-        self.first = self.first or time.monotonic()
-        self.verdicts += 1
-        if finding.run is not None:
-            self.micros += finding.run.micros
-            self.steps += len(finding.run.steps)
-        if finding.verdict.value != "MATCH":
-            self.unlike.append(f"{finding.verdict.value} {finding.scenario.id}: {finding.reason}")
+        with self.lock:
+            self.first = self.first or time.monotonic()
+            self.verdicts += 1
+            if finding.run is not None:
+                self.micros += finding.run.micros
+                self.module += finding.run.module_micros
+                self.api += finding.run.api_micros
+                self.steps += len(finding.run.steps)
+            if finding.verdict.value != "MATCH":
+                text = f"{finding.verdict.value} {finding.scenario.id}: {finding.reason}"
+                self.unlike.append(text)
 
     def on_note(self, text: str) -> None:
         """Shown: a replaced guest would spoil the figures."""
@@ -124,8 +132,9 @@ def _target(plan: TargetPlan, count: int) -> list[Figure]:
     figures: list[Figure] = []
     powered = time.monotonic()
     target = plan.open()
+    others: list[Target] = []
     try:
-        cold, _ = _run(plan, target, Workload(scenarios))
+        cold, _ = _run(plan, [target], Workload(scenarios))
         boot = target.info.boot_seconds
         if boot:
             until = cold.first - powered
@@ -137,22 +146,26 @@ def _target(plan: TargetPlan, count: int) -> list[Figure]:
                     f"{until:.2f} s / {boot:.2f} s",
                 )
             )
-        figures.append(_share(plan, "guest", *_run(plan, target, Workload(scenarios))))
-        figures += _pgtable(plan, target, count)
+        others += [plan.open() for _ in range(1, plan.guests)]
+        guests = [target, *others]
+        figures.append(_share(plan, "guest", *_run(plan, guests, Workload(scenarios))))
+        figures += _pgtable(plan, guests, count)
         figures.append(_races(plan, target))
     finally:
-        target.close()
+        for one in (target, *others):
+            one.close()
     return figures
 
 
-def _pgtable(plan: TargetPlan, target: Target, count: int) -> list[Figure]:
+def _pgtable(plan: TargetPlan, guests: Sequence[Target], count: int) -> list[Figure]:
     """Compared steps a second on the warm guest; scenarios are made and the module built before."""
-    profile = profile_for_release(target.info.release).profile
-    env = Environment.parse(target.info.env.items())
+    info = guests[0].info
+    profile = profile_for_release(info.release).profile
+    env = Environment.parse(info.env.items())
     scenarios = list(generate("pgtable", 5 * count, 1, profile, env))
-    _build(Workload(scenarios))
-    _run(plan, target, Workload(scenarios[:1]))
-    clock, wall = _run(plan, target, Workload(scenarios))
+    _build(Workload(scenarios), len(guests))
+    _run(plan, guests, Workload(scenarios[: 50 * len(guests)]))
+    clock, wall = _run(plan, guests, Workload(scenarios))
     if not clock.micros:
         click.echo(f"note: {plan.label}: pgtable did not run: {clock.unlike[:1]}", err=True)
         return []
@@ -160,7 +173,9 @@ def _pgtable(plan: TargetPlan, target: Target, count: int) -> list[Figure]:
         f"{plan.label}: pgtable, compared steps/s, warm",
         clock.steps / wall,
         "5,000",
-        f"{clock.steps} steps in {wall:.2f} s; the selftests' own time {clock.micros / 1e6:.2f} s",
+        f"{clock.steps} steps in {wall:.2f} s on {len(guests)} guest(s); own time of the selftests "
+        f"{clock.micros / 1e6:.2f} s, of it the module's {clock.module / 1e6:.2f} s, of it the "
+        f"kernel's {clock.api / 1e6:.2f} s",
     )
     return [rate, _share(plan, "pgtable", clock, wall)]
 
@@ -171,8 +186,8 @@ def _races(plan: TargetPlan, target: Target) -> Figure:
     vms = Workload(many_vms())
     for workload in (repeats, vms):
         _build(workload)
-    one, _ = _run(plan, target, Workload([many_repeats()]))
-    each, _ = _run(plan, target, Workload(many_vms()))
+    one, _ = _run(plan, [target], Workload([many_repeats()]))
+    each, _ = _run(plan, [target], Workload(many_vms()))
     repeat, fresh = one.micros / REPEATS, each.micros / FRESH
     return Figure(
         f"{plan.label}: a repeat of a parallel block / a fresh VM",
@@ -193,28 +208,34 @@ def _share(plan: TargetPlan, suite: str, clock: _Clock, wall: float) -> Figure:
     )
 
 
-def _build(workload: Workload) -> None:
+def _build(workload: Workload, guests: int = 1) -> None:
     """Everything is in the cache afterwards: "with everything cached" is part of the goals."""
-    batches = workload.batches(None, None)
+    batches = workload.batches(None, None, guests)
     for index, _ in enumerate(batches.all()):
         batches.prepare(index).result()
     workload.close()
 
 
-def _run(plan: TargetPlan, target: Target, workload: Workload) -> tuple[_Clock, float]:
-    """One campaign on an open target: its clock, and the wall time in seconds."""
+def _kept(guest: Target) -> Callable[[], AbstractContextManager[Target]]:
+    """An open guest, for who would close it."""
+    return lambda: nullcontext(guest)
+
+
+def _run(plan: TargetPlan, guests: Sequence[Target], workload: Workload) -> tuple[_Clock, float]:
+    """One campaign on open guests of a kernel: its clock, and the wall time in seconds."""
     clock = _Clock()
     settings = Settings(run_id="bench")
     began = time.monotonic()
     try:
         run_open(
-            target,
-            target.info,
+            guests[0],
+            guests[0].info,
             workload,
             settings,
             clock,
             threading.Event(),
             module=plan.module,
+            more=[_kept(guest) for guest in guests[1:]],
         )
     finally:
         workload.close()

@@ -38,6 +38,8 @@ _OPTIONS = (
                  type=click.IntRange(256), help="Guest memory."),
     click.option("--smp", default=1, type=click.IntRange(1, 64),
                  help="Guest CPUs.  [default: 1; 2 where suite race runs]"),
+    click.option("--guests", default=1, show_default=True, type=click.IntRange(1, 64),
+                 help="Equal guests of each kernel that share the scenarios."),
     click.option("--append", multiple=True, metavar="ARG",
                  help="Kernel argument, e.g. kvm-arm.mode=nvhe; may be repeated."),
 )  # fmt: skip
@@ -53,6 +55,7 @@ def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "cpu": arguments.pop("cpu"),
             "memory": arguments.pop("memory"),
             "vcpus": arguments.pop("smp"),
+            "guests": arguments.pop("guests"),
             "append": tuple(arguments.pop("append")),
         }
         return function(**arguments)
@@ -78,7 +81,10 @@ def plans_from(
 
     A bad SPEC or target name is a UsageError before anything boots.
     """
-    config = msgspec.convert(machine, QemuConfig)
+    guests: int = machine.get("guests", 1)
+    config = msgspec.convert(
+        {name: value for name, value in machine.items() if name != "guests"}, QemuConfig
+    )
     specs = list(kernels)
     if not specs and not targets:
         specs = [DEFAULT_KERNEL]
@@ -86,7 +92,13 @@ def plans_from(
         kernel_room.parse_spec(spec)
     again = _options(machine)
     plans = [
-        TargetPlan(spec, _booter(spec, config), ("--kernel", spec, *again), white_box_module)
+        TargetPlan(
+            spec,
+            _booter(spec, config),
+            ("--kernel", spec, *again),
+            white_box_module,
+            guests=guests,
+        )
         for spec in specs
     ]
     return plans + [

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import click
@@ -51,13 +52,12 @@ def command(
 
 def _print_json(predictions: Sequence[Prediction]) -> None:
     """One list, a scenario a line, written as it is made."""
-    write = click.get_binary_stream("stdout").write
-    write(b"[")
+    out = sys.stdout.buffer
+    out.write(b"[")
     for index, prediction in enumerate(predictions):
-        write(b",\n" if index else b"\n")
-        for piece in json_pieces(prediction):
-            write(piece)
-    write(b"\n]\n")
+        out.write(b",\n" if index else b"\n")
+        out.writelines(json_pieces(prediction))
+    out.write(b"\n]\n")
 
 
 def env_for(scenario: Scenario, items: tuple[str, ...]) -> Environment:

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from types import TracebackType
 
 import click
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -166,6 +167,12 @@ class RunView:
         del not_compared  # the finding names them
         self.keep(finding)
         with self._lock:
+            known = self.targets.get(finding.target.name)
+            if known is not None and known.info.missing != finding.target.missing:
+                # What a target cannot show is known once the first program ran on it.
+                known = msgspec.structs.replace(known, info=finding.target)
+                self.targets[finding.target.name] = known
+                self.keep(known)
             self.summary.add(finding)
             self._pace.mark(
                 self.summary.total - self._earlier, self.summary.steps - self._earlier_steps

@@ -165,7 +165,7 @@ def in_small_batches(monkeypatch: pytest.MonkeyPatch, size: int = 4) -> None:
 
     real = workload.Batches.__init__
 
-    def init(self: workload.Batches, scenarios: list[Scenario], _: int = 0) -> None:
+    def init(self: workload.Batches, scenarios: list[Scenario], *_: int) -> None:
         real(self, scenarios, size)
 
     monkeypatch.setattr(workload.Batches, "__init__", init)
