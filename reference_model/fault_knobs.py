@@ -51,6 +51,8 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     #: Whether a write to a read-only anonymous page of this process alone reuses it depends on a
     #: reference that a per-CPU list of pages may still hold; else that is so after a fork only.
     reuse_is_luck: bool
+    #: A small entry of a huge page can be reused too after a fork; else it is copied for sure.
+    reuses_parts: bool
     #: MADV_DONTNEED frees the page tables that it empties, so that huge pages can come back.
     dontneed_frees_tables: bool
     #: madvise(MADV_REMOVE) needs a mapping that is writable now; else one that could be.
@@ -95,6 +97,7 @@ _V5_10 = FaultKnobs(
     huge_by_mapcount=True,
     hugetlb_dontneed=False,
     reuse_is_luck=True,
+    reuses_parts=False,
     dontneed_frees_tables=False,
     remove_needs_write=True,
     swap_in_writable=False,
@@ -134,6 +137,7 @@ _V7_2 = replace(
     maps_at_page=True,
     marks_mapping=True,
     huge_zero_becomes_huge=True,
+    reuses_parts=True,
     dontneed_frees_tables=True,
     walk_abort_has_level=True,
     prot=_X3,
@@ -276,6 +280,16 @@ FAULT_KNOB_SOURCES: dict[str, KnobSource] = {
             "v6.1": "do_wp_page (6.1): PageAnonExclusive, lru_add_drain",
             "v6.12": "do_wp_page (6.12): PageAnonExclusive, lru_add_drain",
             "v7.2": "do_wp_page (7.2): PageAnonExclusive, lru_add_drain",
+        },
+    ),
+    "reuses_parts": KnobSource(
+        what="a part of a huge page may be reused after a fork",
+        sources={
+            "v5.10": "do_wp_page (5.10): page_count of a part is the huge page's",
+            "seed-2021": "do_wp_page (5.13): page_count of a part is the huge page's",
+            "v6.1": "do_wp_page (6.1): folio_ref_count above 3 copies",
+            "v6.12": "wp_can_reuse_anon_folio (6.12): not where folio_test_large",
+            "v7.2": "__wp_can_reuse_large_anon_folio (7.2)",
         },
     ),
     "dontneed_frees_tables": KnobSource(

@@ -63,8 +63,29 @@ def dontneed(memory: HostMemory, first: int, count: int) -> Ranges:
 
 
 def free(memory: HostMemory, first: int, count: int) -> Ranges:
-    """MADV_FREE: the entries become clean; without memory pressure the content stays."""
-    return [(first, count), *split_edges(memory, first, count)]
+    """MADV_FREE: the entries become clean; without memory pressure the content stays.
+
+    What is in swap is gone at once.
+    """
+    ranges = [(first, count), *_break_up(memory, first, count)]
+    for page in range(first, first + count):
+        if memory.state(page) is HostPage.SWAP:
+            memory.clear(page)
+            memory.forget(page)
+    return ranges
+
+
+def _break_up(memory: HostMemory, first: int, count: int) -> Ranges:
+    """split_huge_page of huge pages that the range has only a part of: all of them is unmapped."""
+    out: Ranges = []
+    inside = range(first, first + count)
+    for page in inside:
+        parts = memory.parts(page)
+        if parts and not (parts[0] in inside and parts[-1] in inside):
+            memory.break_up(page)
+            out.append((parts[0], parts[-1] + 1 - parts[0]))
+    # The huge zero page has no parts.
+    return out + split_edges(memory, first, count)
 
 
 def protect(memory: HostMemory, first: int, count: int, prot: HostProt) -> Ranges:
@@ -140,14 +161,13 @@ def fork(memory: HostMemory, touched: range) -> Ranges:
 
 def page_out(memory: HostMemory, first: int, count: int) -> Ranges:
     """MADV_PAGEOUT that succeeded for every page that can go."""
-    ranges: Ranges = []
+    ranges = _break_up(memory, first, count)
     for page in range(first, first + count):
         state = memory.state(page)
         if state not in (HostPage.ANON, HostPage.FILE):
             continue
-        block, pages = memory.block_around(page)
         memory.split_block(page)
-        ranges.append((block, pages))
+        ranges.append((page, 1))
         memory.clear(page)
         if state is HostPage.ANON:
             memory.set_state(page, HostPage.SWAP)

@@ -112,6 +112,8 @@ class HostMemory:
         self._doubled: set[int] = set()
         if full and self.huge_pages > 1:
             self._huge = set(range(count // self.huge_pages))
+        #: The page is a part of a huge one, though it may be mapped by itself.
+        self._compound = bytearray([full and self.huge_pages > 1]) * count
         #: Some anonymous page was read-only, or in swap, at some time.
         self._had_readonly = False
         #: PageAnonExclusive.
@@ -228,10 +230,15 @@ class HostMemory:
             return _PLAIN
         # A page that waits in a per-CPU list, of new or of activated pages, has a second reference
         # there: it is copied, unless it is known to be exclusive.
-        if luck and self._chooser.pick(2):
+        if luck and (self._is_copied(index) or self._chooser.pick(2)):
+            self._compound[index] = 0
             page = index + self._start
             return Touched(invalidated=((page, 1),), copied=page)
         return _PLAIN
+
+    def _is_copied(self, index: int) -> bool:
+        """A part of a huge page is never taken for one's own alone (page_count is the whole's)."""
+        return bool(self._compound[index]) and not self.knobs.reuses_parts
 
     def _fault_in(self, index: int, *, write: bool) -> None:
         """do_anonymous_page, do_huge_pmd_anonymous_page, hugetlb_no_page, shmem_fault."""
@@ -257,6 +264,7 @@ class HostMemory:
         for each in indices:
             self._state[each] = HostPage.ANON if anon else HostPage.ZERO
             self._writable[each] = write
+            self._compound[each] = anon and len(indices) > 1
 
     def _write_zero(self, index: int) -> Touched:
         """Copy-on-write of the zero page: wp_page_copy, do_huge_pmd_wp_page."""
@@ -271,6 +279,7 @@ class HostMemory:
             for each in self._mapped(index):
                 self._state[each] = HostPage.ANON
                 self._writable[each] = 1
+                self._compound[each] = 1
             return Touched(invalidated=(whole,))
         self._huge.discard(block)
         self._tables.add(block)
@@ -320,6 +329,24 @@ class HostMemory:
             self._tables.add(self._block(page))
         self._doubled.discard(self._block(page))
 
+    def parts(self, page: int) -> list[int]:
+        """The pages of the huge page that this one is a part of; none where it is a small one."""
+        index = page - self._start
+        if self.is_hugetlb or not self._compound[index]:
+            return []
+        block = index // self.huge_pages * self.huge_pages
+        return [
+            each + self._start
+            for each in range(block, block + self.huge_pages)
+            if self._compound[each]
+        ]
+
+    def break_up(self, page: int) -> None:
+        """split_huge_page: the parts are small pages from here on."""
+        for each in self.parts(page):
+            self._compound[each - self._start] = 0
+        self.split_block(page)
+
     def set_doubled(self, page: int) -> None:
         """Another process has split its mapping of this page's huge page (PG_double_map)."""
         if self._block(page) in self._huge and not self.is_hugetlb:
@@ -340,6 +367,8 @@ class HostMemory:
             return False
         self._huge.add(self._block(page))
         self._tables.discard(self._block(page))
+        for each in indices:
+            self._compound[each] = 1
         return True
 
     def clear(self, page: int) -> None:
@@ -350,6 +379,7 @@ class HostMemory:
         self._state[index] = HostPage.NONE
         self._writable[index] = 0
         self._exclusive[index] = 1
+        self._compound[index] = 0
         self._uffd_wp[index] = 0
 
     def forget(self, page: int) -> None:
@@ -421,7 +451,7 @@ class HostMemory:
     def fingerprint(self) -> tuple[object, ...]:
         """All of it, to tell two states apart."""
         tables = (self._state, self._writable, self._prot, self._eligible)
-        more = (self._exclusive, self._uffd, self._uffd_wp, self._prefilled)
+        more = (self._exclusive, self._compound, self._uffd, self._uffd_wp, self._prefilled)
         content = sorted((page, bytes(data)) for page, data in self._bytes.items())
         return (
             *(bytes(each) for each in (*tables, *more)),

@@ -34,6 +34,7 @@ _WORD_PAGES = 64
 _JUDGES = (
     *((PROFILES[name], Environment()) for name in ("v5.10", "v6.1", "v6.12")),
     (PROFILES["v6.12"], Environment(page_shift=14)),
+    (PROFILES["v6.12"], Environment(mode="protected")),
 )
 
 
