@@ -14,11 +14,11 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from harness.report.data import PLAIN_VERDICTS, RunReport, environment_text, printable, where_text
-from harness.report.diff import Line, diff_lines
+from harness.report.diff import Line, brief, diff_lines
 from harness.report.pictures import Picture, pictures
 from harness.report.summary import counts_text, transition_lines
 from harness.resources import resource_dir
-from harness.vocabulary import Finding, Result, Verdict
+from harness.vocabulary import Finding, Result, ScenarioRun, Verdict
 from reference_model.describe import describe
 
 #: Bytes of all sections, of one section's parts, and rows: about 8 MB of page in all.
@@ -131,12 +131,17 @@ def _section(report: RunReport, finding: Finding, number: int) -> Section:
         pictures=tuple(pictures(finding)),
         lines=tuple(lines[:_MOST_LINES]),
         log=log[-_MOST_LOG:],
-        repeats=tuple(
-            f"run {number}: {run.status.value} {run.detail}".rstrip()
-            for number, run in enumerate(finding.again, 2)
-        ),
+        repeats=tuple(_repeat(finding, number, run) for number, run in enumerate(finding.again, 2)),
         source=source,
     )
+
+
+def _repeat(finding: Finding, number: int, run: ScenarioRun) -> str:
+    """What a repeat did at the step that differed at first."""
+    words = [f"run {number}: {run.status.value}", run.detail]
+    if finding.step is not None and finding.step < len(run.steps):
+        words.append(f"step {finding.step}: {brief(run.steps[finding.step])}")
+    return " ".join(word for word in words if word)
 
 
 def _marks(finding: Finding) -> tuple[Mark, ...]:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from harness.report.summary import Summary
-from harness.vocabulary import Finding
+from harness.vocabulary import Finding, ScenarioRun, Verdict
 from reference_model.outcome import to_json
 
 #: Runs of leaves over all steps of a finding beyond which its JSON has none of them.
@@ -34,6 +34,8 @@ def finding_json(finding: Finding) -> dict[str, Any]:
     out["short_id"] = finding.short_id
     if finding.reason:
         out["reason"] = finding.reason
+    if finding.verdict is Verdict.SKIP:
+        out.setdefault("skip", finding.reason)  # the target, not the model, said so
     out["compared"] = list(finding.compared)
     out["not_compared"] = list(finding.not_compared)
     if finding.run is not None and large <= MOST_RUNS:
@@ -44,12 +46,18 @@ def finding_json(finding: Finding) -> dict[str, Any]:
         shown = finding.differences if large <= MOST_RUNS else finding.differences[:1]
         out["differences"] = msgspec.to_builtins(shown)
     if finding.again:
-        out["repeats"] = [
-            {"status": run.status.value, "detail": run.detail} for run in finding.again
-        ]
+        out["repeats"] = [_repeat(finding, run) for run in finding.again]
     for key in ("known", "dropped"):
         if getattr(finding, key):
             out[key] = getattr(finding, key)
+    return out
+
+
+def _repeat(finding: Finding, run: ScenarioRun) -> dict[str, Any]:
+    """A run of the same input: how it ended, and what it showed at the step that differed."""
+    out: dict[str, Any] = {"status": run.status.value, "detail": run.detail}
+    if finding.step is not None and finding.step < len(run.steps):
+        out["observed"] = msgspec.to_builtins(run.steps[finding.step])
     return out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import _thread
 import json
+import re
 import sqlite3
 import threading
 from pathlib import Path
@@ -89,6 +90,13 @@ def test_what_does_not_come_again_is_flaky(lab: Lab, capsys: pytest.CaptureFixtu
     assert "1 flaky" in out
     assert "diverged in 1 of 4 runs of the same input" in out
     assert verdicts()["guest-s1-00003"] is Verdict.FLAKY
+    (page,) = Path(".harness/runs").glob("*/report.html")
+    assert re.search(r"<li>run 2: done step \d+: ret 0", page.read_text()), "both are shown"
+    assert run("diff", "--json") == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert [one["status"] for one in told["repeats"]] == ["done"] * 3
+    assert told["observed"][-1]["ret"] == -1000
+    assert told["repeats"][0]["observed"]["ret"] == 0
 
 
 def known(tmp_path: Path, **change: str) -> str:
