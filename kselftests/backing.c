@@ -13,8 +13,13 @@
 #include "pages.h"
 #include "record.h"
 
-/* Where slots' memory is mapped: far from everything, below 36 bits. */
-#define MEMORY_BASE	0x400000000UL
+/* Where memory is mapped: far from everything, below 36 bits. */
+#define MEMORY_BASE	0x400000000UL	/* a scenario's own */
+#define KEPT_BASE	0xa00000000UL	/* kept from one scenario to the next */
+
+#define MAX_AREAS	1024		/* of one scenario */
+#define MAX_KEPT	16
+#define MAX_KEPT_SIZE	SZ_1M		/* of one; larger ones are rare */
 
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT	26
@@ -73,14 +78,42 @@ static u64 pmd_size(void)
 
 /* --- where ------------------------------------------------------------------------- */
 
-/* Room that nothing is mapped in, of a multiple of align at one, with a gap behind it. */
-static char *new_area(size_t size, u64 align)
-{
-	static u64 next = MEMORY_BASE;
-	u64 area = round_up(next, align);
+static u64 next_area = MEMORY_BASE, next_kept = KEPT_BASE;
+static struct {
+	char *area;
+	size_t size;
+} areas[MAX_AREAS];
+static u32 area_count;
 
-	next = area + round_up(size, align) + SZ_2M;
+/* Room that nothing is mapped in, of a multiple of align at one, with a gap behind it. */
+static char *room_at(u64 *next, size_t size, u64 align)
+{
+	u64 area = round_up(*next, align);
+
+	*next = area + round_up(size, align) + SZ_2M;
 	return (char *)area;
+}
+
+/* What the scenario maps there is gone when it ends, whatever happens in between. */
+static void note_area(char *area, size_t size)
+{
+	if (area_count == MAX_AREAS)
+		scenario_infra("more than %u mappings in one scenario", MAX_AREAS);
+	areas[area_count].area = area;
+	areas[area_count++].size = size;
+}
+
+static void drop_area(char *area)
+{
+	u32 i;
+
+	for (i = 0; i < area_count; i++) {
+		if (areas[i].area != area)
+			continue;
+		munmap(area, areas[i].size);
+		areas[i] = areas[--area_count];
+		return;
+	}
 }
 
 /* Maps exactly there; with NULL, or what mmap() says. */
@@ -188,19 +221,31 @@ static void map_hugetlb(struct memory *memory, u64 page_size)
 
 /* --- what stands in it ------------------------------------------------------------------- */
 
-/* Page n of the slot holds n; whole pages of what lies around it hold anything. */
+static u64 page_code(size_t n)
+{
+	return INSN_RET << 32 | INSN_MOVZ_W0 | (n & 0xffff) << 5;
+}
+
+static void fill_page(char *page, size_t page_size, u64 code)
+{
+	size_t length;
+
+	memcpy(page, &code, sizeof(code));
+	for (length = sizeof(code); length < page_size; length *= 2)
+		memcpy(page + length, page, length);
+}
+
+/* Page n holds n. */
 static void prefill(char *memory, size_t size)
 {
-	size_t page_size = sysconf(_SC_PAGESIZE), n, length;
-	char *page = memory;
-	u64 code;
+	size_t page_size = sysconf(_SC_PAGESIZE), n;
 
-	for (n = 0; n < size / page_size; n++, page += page_size) {
-		code = INSN_RET << 32 | INSN_MOVZ_W0 | (n & 0xffff) << 5;
-		memcpy(page, &code, sizeof(code));
-		for (length = sizeof(code); length < page_size; length *= 2)
-			memcpy(page + length, page, length);
-	}
+#ifdef MADV_POPULATE_WRITE
+	/* Saves the faults; a kernel that lacks it takes them below. */
+	madvise(memory, size, MADV_POPULATE_WRITE);
+#endif
+	for (n = 0; n < size / page_size; n++)
+		fill_page(memory + n * page_size, page_size, page_code(n));
 	memory_clean(memory, size);
 }
 
@@ -208,10 +253,6 @@ static void write_whole_area(const struct memory *memory)
 {
 	size_t page_size = sysconf(_SC_PAGESIZE), at;
 
-#ifdef MADV_POPULATE_WRITE
-	/* Saves the faults; a kernel that lacks it takes them below. */
-	madvise(memory->area, memory->area_size, MADV_POPULATE_WRITE);
-#endif
 	for (at = 0; memory->area_size > memory->slot_size && at < memory->area_size;
 	     at += page_size)
 		*(volatile char *)(memory->area + at) = 0;
@@ -269,7 +310,7 @@ static void map_file_ro(struct memory *memory)
 	close(reader);
 }
 
-/* --- all kinds ------------------------------------------------------------------------------- */
+/* --- the place of a slot --------------------------------------------------------------------- */
 
 /* Small pages: the slot's alone. Huge ones: out to their boundaries on both sides. */
 static void place(struct memory *memory, const struct backing *backing, u64 size)
@@ -285,18 +326,119 @@ static void place(struct memory *memory, const struct backing *backing, u64 size
 		reach = block;
 	begin = round_down(backing->offset, reach);
 	end = round_up(backing->offset + size, reach);
-	base = (u64)new_area(end, block);
+	base = (u64)room_at(&next_area, end, block);
 	memory->slot_size = round_up(size, page);
 	memory->slot = (char *)(base + backing->offset);
 	memory->area = (char *)(base + begin);
 	memory->area_size = end - begin;
+	note_area(memory->area, memory->area_size);
 }
+
+/* --- kept from one scenario to the next ---------------------------------------------------- */
+
+static struct kept {
+	char *area;
+	size_t size;
+	bool in_use;
+} kept[MAX_KEPT];
+
+static bool is_kept(const char *area)
+{
+	return (u64)area >= KEPT_BASE;
+}
+
+/* A page that is no longer what prefill() wrote is written anew. */
+static void restore(char *page, size_t page_size, u64 code)
+{
+	u64 first;
+
+	memcpy(&first, page, sizeof(first));
+	if (first == code && !memcmp(page, page + sizeof(code), page_size - sizeof(code)))
+		return;
+	fill_page(page, page_size, code);
+	memory_clean(page, page_size);
+}
+
+/* Memory of that size that is filled, and not in use: kept, or new and then kept. */
+static char *take_kept(size_t size)
+{
+	size_t page_size = sysconf(_SC_PAGESIZE), n;
+	struct kept *free_one = NULL, *one;
+
+	for (one = kept; one < kept + MAX_KEPT; one++) {
+		if (one->area && !one->in_use && one->size == size)
+			break;
+		if (!one->area)
+			free_one = one;
+	}
+	if (one < kept + MAX_KEPT) {
+		for (n = 0; n < size / page_size; n++)
+			restore(one->area + n * page_size, page_size, page_code(n));
+	} else if (free_one) {
+		one = free_one;
+		one->size = size;
+		one->area = map_fresh(room_at(&next_kept, size, pmd_size()), size);
+		if (!one->area)
+			return NULL;
+		prefill(one->area, size);
+	} else {
+		return NULL;
+	}
+	one->in_use = true;
+	return one->area;
+}
+
+static void give_back(const struct memory *memory)
+{
+	struct kept *one;
+
+	for (one = kept; one < kept + MAX_KEPT; one++) {
+		if (one->area != memory->area)
+			continue;
+		one->in_use = false;
+		if (!memory->pristine) {
+			munmap(one->area, one->size);
+			one->area = NULL;
+		}
+	}
+}
+
+void memory_forget(void)
+{
+	struct kept *one;
+
+	for (one = kept; one < kept + MAX_KEPT; one++) {
+		if (!one->area || one->in_use)
+			continue;
+		munmap(one->area, one->size);
+		one->area = NULL;
+	}
+}
+
+/* Plain memory that begins at a boundary is all that is worth it. */
+static bool from_kept(struct memory *memory, const struct backing *backing, u64 size)
+{
+	memory->area_size = round_up(size, sysconf(_SC_PAGESIZE));
+	if (backing->what != (BACKING_ANON | PREFILL) || backing->offset ||
+	    memory->area_size > MAX_KEPT_SIZE)
+		return false;
+	memory->area = take_kept(memory->area_size);
+	memory->slot = memory->area;
+	memory->slot_size = memory->area_size;
+	memory->pristine = true;
+	return memory->area;
+}
+
+/* --- all kinds ------------------------------------------------------------------------------- */
 
 struct memory memory_new(const struct backing *backing, u64 size)
 {
 	struct memory memory = { .kind = backing->what & BACKING_KIND };
 	bool huge = backing->what & (THP_MADVISE | THP_ALWAYS);
 
+	if (from_kept(&memory, backing, size))
+		return memory;
+	memory.pristine = false;
 	place(&memory, backing, size);
 	switch (memory.kind) {
 	case BACKING_ANON:
@@ -339,7 +481,7 @@ struct memory memory_new(const struct backing *backing, u64 size)
 
 char *memory_private(size_t size)
 {
-	char *memory = map_fresh(new_area(size, SZ_2M), size);
+	char *memory = map_fresh(room_at(&next_kept, size, SZ_2M), size);
 
 	if (memory && madvise(memory, size, MADV_DONTFORK)) {
 		munmap(memory, size);
@@ -350,5 +492,15 @@ char *memory_private(size_t size)
 
 void memory_free(const struct memory *memory)
 {
-	munmap(memory->area, memory->area_size);
+	if (is_kept(memory->area))
+		give_back(memory);
+	else
+		drop_area(memory->area);
+}
+
+void memory_end(void)
+{
+	while (area_count)
+		drop_area(areas[area_count - 1].area);
+	next_area = MEMORY_BASE;
 }

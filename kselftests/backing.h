@@ -12,6 +12,7 @@ struct memory {
 	char *slot;
 	size_t slot_size;	/* whole pages of the host */
 	u32 kind;		/* BACKING_… */
+	bool pristine;		/* as PREFILL leaves it, but for what was written to it */
 };
 
 /*
@@ -20,10 +21,20 @@ struct memory {
  */
 struct memory memory_new(const struct backing *backing, u64 size);
 
-/* Fresh memory of the runtime's own: no huge pages, not seen by fork_touch(). */
+/* Fresh memory of the runtime's own: no huge pages, not seen by fork_touch(); stays. */
 char *memory_private(size_t size);
 
+/*
+ * Gives memory back: to the kernel, or where it is pristine, for the next slot that
+ * wants the same. Saves half of the time that a page costs.
+ */
 void memory_free(const struct memory *memory);
+
+/* Gives back to the kernel what waits for its next use. */
+void memory_forget(void);
+
+/* Ends a scenario: none of its memory is left, and addresses begin anew. */
+void memory_end(void);
 
 /* Whether what was written must be made visible to instruction fetches; and to do it. */
 bool memory_needs_cleaning(void);

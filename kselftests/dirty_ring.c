@@ -33,6 +33,14 @@ void ring_map(struct vm *vm, u32 index)
 		scenario_infra("mmap of the dirty ring of vCPU %u: %s", index, strerror(errno));
 }
 
+void ring_unmap(struct vm *vm, u32 index)
+{
+	struct vcpu *vcpu = &vm->vcpu[index];
+
+	if (vcpu->ring && vcpu->ring != MAP_FAILED)
+		munmap(vcpu->ring, vm->ring_entries * sizeof(*vcpu->ring));
+}
+
 /* Takes entries until one is not dirty, and writes them into the record. */
 static const char *harvest(struct vm *vm, u32 index, u64 count, const char *comma)
 {

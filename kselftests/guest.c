@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The suite of scenarios that drive guests through /dev/kvm. */
 #include "guest.h"
+#include "keeper.h"
 #include "live.h"
 #include "trace.h"
+#include "vm.h"
 
 static bool start(bool trace, missing_fn missing)
 {
+	keeper_start();
 	live_start(missing);
 	return trace_start(trace, missing);
 }
@@ -18,6 +21,8 @@ static void stop(void)
 
 const struct suite guest_suite = {
 	.name = "guest",
+	.share_child = true,
+	.after = vm_end,
 	.start = start,
 	.stop = stop,
 };

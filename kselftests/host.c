@@ -26,6 +26,15 @@ char *host_address(struct vm *vm, u64 gpa, u64 size)
 	return slot->memory.slot + (gpa - slot->gpa);
 }
 
+char *host_mapping(struct vm *vm, u64 gpa, u64 size)
+{
+	struct slot *slot = slot_at(vm, gpa, size);
+
+	if (slot)
+		slot->memory.pristine = false;
+	return host_address(vm, gpa, size);
+}
+
 static void on_fault(int signal)
 {
 	siglongjmp(fault_taken, signal);

@@ -77,7 +77,7 @@ void host_madvise(struct vm *vm, u64 gpa, u64 size, enum advice advice)
 	int ret;
 
 	step_begin();
-	address = host_address(vm, gpa, size);
+	address = host_mapping(vm, gpa, size);
 	if (advice == PAGEOUT)
 		ret = page_out(address, size);
 	else
@@ -94,7 +94,7 @@ void host_mprotect(struct vm *vm, u64 gpa, u64 size, enum host_prot prot)
 	};
 
 	step_begin();
-	record_ret(vm, mprotect(host_address(vm, gpa, size), size, prots[prot]) ? -errno : 0);
+	record_ret(vm, mprotect(host_mapping(vm, gpa, size), size, prots[prot]) ? -errno : 0);
 }
 
 void host_remap(struct vm *vm, u64 gpa, u64 size)
@@ -102,7 +102,7 @@ void host_remap(struct vm *vm, u64 gpa, u64 size)
 	char *address, *fresh;
 
 	step_begin();
-	address = host_address(vm, gpa, size);
+	address = host_mapping(vm, gpa, size);
 	fresh = mmap(address, size, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	/* EINVAL: a kernel without huge pages has none to avoid. */
@@ -114,13 +114,13 @@ void host_remap(struct vm *vm, u64 gpa, u64 size)
 void host_unmap(struct vm *vm, u64 gpa, u64 size)
 {
 	step_begin();
-	record_ret(vm, munmap(host_address(vm, gpa, size), size) ? -errno : 0);
+	record_ret(vm, munmap(host_mapping(vm, gpa, size), size) ? -errno : 0);
 }
 
 void punch_hole(struct vm *vm, u64 gpa, u64 size)
 {
 	step_begin();
-	record_ret(vm, madvise(host_address(vm, gpa, size), size, MADV_REMOVE) ? -errno : 0);
+	record_ret(vm, madvise(host_mapping(vm, gpa, size), size, MADV_REMOVE) ? -errno : 0);
 }
 
 /* Writes the byte that is there, and is gone, whatever happens to it. */
@@ -136,14 +136,25 @@ static void __noreturn touch(char *address, size_t size, size_t page_size)
 	_exit(0);
 }
 
+/* A child shares every page of the process: none is then as it was before. */
+static void share_nothing_kept(struct vm *vm)
+{
+	u32 id;
+
+	for (id = 0; id < vm->slots; id++)
+		vm->slot[id].memory.pristine = false;
+	memory_forget();
+}
+
 void fork_touch(struct vm *vm, u64 gpa, u64 size)
 {
 	char *address;
 	int status;
 	pid_t pid;
 
+	address = host_mapping(vm, gpa, size);
+	share_nothing_kept(vm);
 	step_begin();
-	address = host_address(vm, gpa, size);
 	pid = fork();
 	if (pid == 0)
 		touch(address, size, vm->page_size);
@@ -160,7 +171,7 @@ void fork_touch(struct vm *vm, u64 gpa, u64 size)
 
 void host_age(struct vm *vm, u64 gpa, u64 size)
 {
-	char *address = host_address(vm, gpa, size);
+	char *address = host_mapping(vm, gpa, size);
 	const char *failure;
 
 	step_begin();

@@ -10,7 +10,7 @@
 #include "record.h"
 #include "vm.h"
 
-#define FIRST_ROOM	256
+#define FIRST_ROOM	32
 
 static char reason[320] = "the white-box module is not loaded";
 static u64 features;

@@ -46,7 +46,7 @@ int record_init(void);
 /* The next scenario begins: forgets the last one, and text that was written out. */
 void record_begin(u32 index);
 
-/* In the runner, after the child ended: drops the line that it left half-written. */
+/* After a scenario ended: drops the line that it left half-written. */
 void record_adopt(void);
 
 /*

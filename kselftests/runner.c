@@ -214,8 +214,11 @@ static void run_scenario(u32 index)
 
 	if (suite->share_child) {
 		record_set_end(&end);
-		if (setjmp(end))
+		if (setjmp(end)) {
+			/* It may have ended within a step, whose line is dropped. */
+			record_adopt();
 			return;
+		}
 	}
 	plan.scenarios[index].run();
 	scenario_done();
@@ -232,6 +235,8 @@ static void __noreturn run_child(pid_t parent)
 	default_signals();
 	for (;;) {
 		run_scenario(next);
+		if (suite->share_child && suite->after)
+			suite->after();
 		next = next_chosen(next + 1);
 		if (next == plan.count)
 			_exit(0);

@@ -23,11 +23,13 @@ typedef void (*missing_fn)(const char *channel, const char *reason);
  *
  * With share_child, one child runs scenario after scenario for as long as it
  * lives: for suites that leave nothing behind in their process, and run in one
- * thread. Else each has a child of its own.
+ * thread. Else each has a child of its own. after(), which may be NULL, clears up
+ * behind each scenario of a shared child.
  */
 struct suite {
 	const char *name;
 	bool share_child;
+	void (*after)(void);
 	bool (*start)(bool trace, missing_fn missing);
 	void (*stop)(void);
 };

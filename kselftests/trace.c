@@ -89,6 +89,8 @@ static u64 marks[MAX_MARKS];
 static size_t mark_count;
 static u64 own_calls;		/* for the runtime's own pages; not part of a step */
 static bool lost;
+static bool expects_guest;	/* a vCPU was run in this step */
+static bool shows_guest;	/* a vCPU was seen to run in this scenario */
 
 /* --- set-up ---------------------------------------------------------------------- */
 
@@ -339,10 +341,23 @@ void trace_begin(void)
 	collect();
 	/* A scenario that was killed may have left more than the buffers hold. */
 	lost = false;
-	/* Nothing seen of it means nothing would be seen of the steps either. */
-	if (have_maps && !own_calls)
-		scenario_infra("the trace shows nothing of the guest's start");
+	shows_guest = false;
 	forget();
+}
+
+void trace_expect_guest(void)
+{
+	expects_guest = true;
+}
+
+/* Nothing seen of a guest's start means nothing would be seen of its steps either. */
+static void check_guest(void)
+{
+	if (own_calls)
+		shows_guest = true;
+	if (have_maps && expects_guest && !shows_guest)
+		scenario_infra("the trace shows nothing of the guest's start");
+	expects_guest = false;
 }
 
 static void record_call(const struct call *call)
@@ -363,6 +378,7 @@ void trace_record(void)
 	collect();
 	if (lost)
 		scenario_infra("trace events were lost: there are more than the buffers hold");
+	check_guest();
 	if (have_faults)
 		step_u64("faults", faults);
 	if (have_maps) {

@@ -17,8 +17,11 @@ bool trace_start(bool wanted, missing_fn missing);
 /* Removes it, and the probes; system calls only. */
 void trace_stop(void);
 
-/* Forgets what happened while the VM was made, once it was seen to be traced. */
+/* A VM was made: forgets what happened before. */
 void trace_begin(void);
+
+/* A vCPU runs in this step: its start, at least, must be seen in the trace. */
+void trace_expect_guest(void);
 
 /* Adds what happened since the last step to the record: faults, maps and marks. */
 void trace_record(void);

@@ -89,7 +89,7 @@ static u64 needed_features(u32 kind, u32 modes)
 
 static struct uffdio_range range_of(struct vm *vm, u64 gpa, u64 size)
 {
-	return (struct uffdio_range){ .start = (u64)host_address(vm, gpa, size), .len = size };
+	return (struct uffdio_range){ .start = (u64)host_mapping(vm, gpa, size), .len = size };
 }
 
 static void record_ret(struct vm *vm, int ret)

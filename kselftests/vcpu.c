@@ -5,8 +5,10 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "record.h"
+#include "trace.h"
 #include "vm.h"
 
 #define CORE_REG(reg) \
@@ -83,7 +85,7 @@ static void restart(struct vcpu *vcpu)
 	set_reg(vcpu, CORE_REG(regs.pc), RUNTIME_CODE + (guest_next - guest_code));
 }
 
-void vcpu_create(struct vm *vm, u32 index, int run_size)
+void vcpu_create(struct vm *vm, u32 index)
 {
 	struct vcpu *vcpu = &vm->vcpu[index];
 	u64 mailbox = RUNTIME_MAILBOXES + index * MAILBOX_SIZE;
@@ -98,7 +100,7 @@ void vcpu_create(struct vm *vm, u32 index, int run_size)
 		ret = kvm_ioctl(vcpu->fd, KVM_ARM_VCPU_INIT, &init);
 	if (ret)
 		scenario_infra("KVM_ARM_VCPU_INIT %u: %s", index, strerror(-ret));
-	vcpu->run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	vcpu->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED)
 		scenario_infra("mmap of vCPU %u: %s", index, strerror(errno));
 	vcpu->mailbox = (struct mailbox *)(vm->runtime + (mailbox - RESERVED_START));
@@ -112,6 +114,17 @@ void vcpu_create(struct vm *vm, u32 index, int run_size)
 	set_reg(vcpu, CPACR_EL1, CPACR_FPEN);
 	set_reg(vcpu, SCTLR_EL1, vm->stage1_off ? SCTLR_VALUE & ~SCTLR_M : SCTLR_VALUE);
 	restart(vcpu);
+}
+
+void vcpu_end(struct vm *vm, u32 index)
+{
+	struct vcpu *vcpu = &vm->vcpu[index];
+
+	ring_unmap(vm, index);
+	if (vcpu->run && vcpu->run != MAP_FAILED)
+		munmap(vcpu->run, vm->run_size);
+	if (vcpu->fd >= 0)
+		close(vcpu->fd);
 }
 
 /* --- running one step -------------------------------------------------------- */
@@ -297,6 +310,7 @@ static void step(struct vm *vm, u32 vcpu, const struct command *what, bool has_d
 	    !has_hardware_af(&vm->vcpu[0]))
 		scenario_skip("needs a CPU whose walks set the access flag (FEAT_HAFDBS)");
 	step_begin();
+	trace_expect_guest();
 	command(vm, vcpu, what, &out);
 	vcpu_record(vm, vcpu, &out, has_data);
 }
@@ -380,6 +394,7 @@ void guest_at(struct vm *vm, u32 vcpu, bool write, struct access access)
 	struct outcome out;
 
 	step_begin();
+	trace_expect_guest();
 	command(vm, vcpu, &at, &out);
 	mailbox->data = mailbox->data & PAR_F ? 1 | (mailbox->data >> 1 & PAR_FST) << 1 :
 						mailbox->data & PAR_PA;

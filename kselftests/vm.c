@@ -77,6 +77,7 @@ static u64 new_table(struct vm *vm)
 {
 	if (vm->tables == MAX_TABLES)
 		scenario_infra("no room for another stage-1 table");
+	memset(runtime_memory(vm, RUNTIME_TABLES + SZ_4K * vm->tables), 0, SZ_4K);
 	return RUNTIME_TABLES + SZ_4K * vm->tables++;
 }
 
@@ -98,6 +99,16 @@ void stage1_cover(struct vm *vm, u64 gpa)
 
 /* --- the VM ------------------------------------------------------------------ */
 
+/* The same memory for every VM of this process; what stood in it is cleared. */
+static char *runtime_area(void)
+{
+	static char *area;
+
+	if (!area)
+		area = memory_private(RUNTIME_SIZE);
+	return area;
+}
+
 static void add_runtime_slot(struct vm *vm)
 {
 	struct kvm_userspace_memory_region region = {
@@ -108,7 +119,7 @@ static void add_runtime_slot(struct vm *vm)
 	size_t code = guest_code_end - guest_code;
 	int ret;
 
-	vm->runtime = memory_private(RUNTIME_SIZE);
+	vm->runtime = runtime_area();
 	if (!vm->runtime)
 		scenario_infra("no memory for the runtime: %s", strerror(errno));
 	memcpy(runtime_memory(vm, RUNTIME_CODE), guest_code, code);
@@ -203,33 +214,72 @@ static void set_abilities(struct vm *vm, const struct vm_config *config)
 		       "KVM_CAP_ARM_NISV_TO_USER");
 }
 
-struct vm *vm_create(struct vm_config config)
+static struct vm *the_vm;	/* of the scenario that runs */
+
+/* Nothing in it yet, so that it can be ended at any moment. */
+static struct vm *new_vm(u32 vcpus)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
-	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	int run_size;
 	u32 i;
 
-	if (!vm || config.vcpus < 1 || config.vcpus > MAX_VCPUS)
-		scenario_infra("cannot have a VM with %u vCPUs", config.vcpus);
-	if (kvm < 0)
+	if (!vm || vcpus < 1 || vcpus > MAX_VCPUS)
+		scenario_infra("cannot have a VM with %u vCPUs", vcpus);
+	vm->vcpus = vcpus;
+	vm->kvm = -1;
+	vm->fd = -1;
+	vm->uffd = -1;
+	for (i = 0; i < vcpus; i++)
+		vm->vcpu[i].fd = -1;
+	the_vm = vm;
+	return vm;
+}
+
+struct vm *vm_create(struct vm_config config)
+{
+	struct vm *vm = new_vm(config.vcpus);
+	u32 i;
+
+	vm->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (vm->kvm < 0)
 		scenario_infra("/dev/kvm: %s", strerror(errno));
-	run_size = kvm_ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, NULL);
-	if (run_size < 0)
-		scenario_infra("KVM_GET_VCPU_MMAP_SIZE: %s", strerror(-run_size));
+	vm->run_size = kvm_ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, NULL);
+	if (vm->run_size < 0)
+		scenario_infra("KVM_GET_VCPU_MMAP_SIZE: %s", strerror(-vm->run_size));
 
 	vm->page_size = sysconf(_SC_PAGESIZE);
 	vm->clean_stores = memory_needs_cleaning();
 	vm->stage1_off = config.stage1_off;
-	vm->vcpus = config.vcpus;
-	vm->uffd = -1;
-	vm->fd = create_vm(kvm, config.ipa_bits);
+	vm->fd = create_vm(vm->kvm, config.ipa_bits);
 	set_abilities(vm, &config);
 	add_runtime_slot(vm);
 	for (i = 0; i < vm->vcpus; i++)
-		vcpu_create(vm, i, run_size);
-	/* What one vCPU touched is mapped for all. */
-	vcpu_warm(vm, 0);
+		vcpu_create(vm, i);
 	trace_begin();
 	return vm;
+}
+
+static void close_one(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void vm_end(void)
+{
+	struct vm *vm = the_vm;
+	u32 i;
+
+	the_vm = NULL;
+	for (i = 0; vm && i < vm->vcpus; i++)
+		vcpu_end(vm, i);
+	if (vm) {
+		close_one(vm->fd);
+		close_one(vm->uffd);
+		close_one(vm->kvm);
+	}
+	for (i = 0; vm && i < vm->slots; i++)
+		if (vm->slot[i].used)
+			memory_free(&vm->slot[i].memory);
+	free(vm);
+	memory_end();
 }

@@ -35,7 +35,7 @@ struct mailbox {
 } __attribute__((aligned(MAILBOX_SIZE)));
 
 struct vcpu {
-	int fd;
+	int fd;			/* -1: none */
 	struct kvm_run *run;
 	struct mailbox *mailbox;
 	bool walks;		/* TTBR1_EL1 is in use */
@@ -52,7 +52,9 @@ struct slot {
 };
 
 struct vm {
-	int fd;
+	int kvm;		/* /dev/kvm */
+	int fd;			/* -1: none */
+	int run_size;		/* bytes mapped of each vCPU */
 	u32 vcpus;
 	size_t page_size;
 	bool clean_stores;	/* CTR_EL0.IDC is 0 */
@@ -92,14 +94,22 @@ struct slot *slot_at(struct vm *vm, u64 gpa, u64 size);
 /* The host memory behind [gpa, gpa + size); ends the scenario where no slot holds it. */
 char *host_address(struct vm *vm, u64 gpa, u64 size);
 
+/* The same for what changes more than bytes: the memory is of no use to another slot. */
+char *host_mapping(struct vm *vm, u64 gpa, u64 size);
+
+/* Ends the scenario's VM, if there is one, with all that was its. */
+void vm_end(void);
+
 /* Sets up a vCPU to run the guest loop. */
-void vcpu_create(struct vm *vm, u32 index, int run_size);
+void vcpu_create(struct vm *vm, u32 index);
+void vcpu_end(struct vm *vm, u32 index);
 
 /* Lets a vCPU touch every page that it needs, so that no step has to. */
 void vcpu_warm(struct vm *vm, u32 index);
 
 /* Maps a vCPU's dirty ring, where the VM has them. */
 void ring_map(struct vm *vm, u32 index);
+void ring_unmap(struct vm *vm, u32 index);
 
 /* What a command made of one vCPU: see vcpu_record.c. */
 struct outcome {
