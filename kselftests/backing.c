@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Host memory behind slots: kinds, huge pages, and what stands in it. */
+/* Host memory behind slots: where it is, its kinds, and what stands in it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -10,28 +10,19 @@
 #include <unistd.h>
 
 #include "backing.h"
-#include "pages.h"
+#include "backing_parts.h"
 #include "record.h"
 
 /* Where memory is mapped: far from everything, below 36 bits. */
 #define MEMORY_BASE	0x400000000UL	/* a scenario's own */
-#define KEPT_BASE	0xa00000000UL	/* kept from one scenario to the next */
 
 #define MAX_AREAS	1024		/* of one scenario */
-#define MAX_KEPT	16
-#define MAX_KEPT_SIZE	SZ_1M		/* of one; larger ones are rare */
-
-#ifndef MAP_HUGE_SHIFT
-#define MAP_HUGE_SHIFT	26
-#endif
 
 /* The code in a prefilled page: movz w0, #n; ret. */
 #define INSN_MOVZ_W0	0x52800000UL
 #define INSN_RET	0xd65f03c0UL
 
 #define CTR_EL0_IDC	(1UL << 28)
-
-#define THP		"/sys/kernel/mm/transparent_hugepage/"
 
 /* --- small things ----------------------------------------------------------------- */
 
@@ -69,7 +60,7 @@ static u64 round_down(u64 value, u64 multiple)
 }
 
 /* What a level-2 entry of the host's own tables maps: a table of 8-byte entries. */
-static u64 pmd_size(void)
+u64 pmd_size(void)
 {
 	u64 page = sysconf(_SC_PAGESIZE);
 
@@ -78,7 +69,7 @@ static u64 pmd_size(void)
 
 /* --- where ------------------------------------------------------------------------- */
 
-static u64 next_area = MEMORY_BASE, next_kept = KEPT_BASE;
+static u64 next_area = MEMORY_BASE;
 static struct {
 	char *area;
 	size_t size;
@@ -86,7 +77,7 @@ static struct {
 static u32 area_count;
 
 /* Room that nothing is mapped in, of a multiple of align at one, with a gap behind it. */
-static char *room_at(u64 *next, size_t size, u64 align)
+char *room_at(u64 *next, size_t size, u64 align)
 {
 	u64 area = round_up(*next, align);
 
@@ -117,7 +108,7 @@ static void drop_area(char *area)
 }
 
 /* Maps exactly there; with NULL, or what mmap() says. */
-static char *map_at(char *area, size_t size, int prot, int flags, int fd)
+char *map_at(char *area, size_t size, int prot, int flags, int fd)
 {
 	char *memory = mmap(area, size, prot, flags | MAP_FIXED_NOREPLACE, fd, 0);
 
@@ -132,7 +123,7 @@ static char *map_at(char *area, size_t size, int prot, int flags, int fd)
 	return memory;
 }
 
-static char *map_fresh(char *area, size_t size)
+char *map_fresh(char *area, size_t size)
 {
 	char *memory = map_at(area, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
@@ -144,89 +135,14 @@ static char *map_fresh(char *area, size_t size)
 	return memory;
 }
 
-/* --- huge pages ----------------------------------------------------------------------- */
-
-static bool thp_is(const char *choice)
-{
-	char text[64] = "", chosen[16];
-	int fd = open(THP "enabled", O_RDONLY | O_CLOEXEC);
-	bool is = false;
-
-	if (fd < 0)
-		scenario_skip("needs transparent huge pages, this kernel has none");
-	snprintf(chosen, sizeof(chosen), "[%s]", choice);
-	if (read(fd, text, sizeof(text) - 1) > 0)
-		is = strstr(text, chosen);
-	close(fd);
-	return is;
-}
-
-static void map_thp(struct memory *memory, u32 what)
-{
-	if (thp_is("never") || ((what & THP_ALWAYS) && !thp_is("always")))
-		scenario_skip("needs transparent huge pages: " THP "enabled is not %s",
-			      what & THP_ALWAYS ? "always" : "always or madvise");
-	memory->area = map_at(memory->area, memory->area_size, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	if (memory->area && (what & THP_MADVISE) &&
-	    madvise(memory->area, memory->area_size, MADV_HUGEPAGE))
-		scenario_infra("MADV_HUGEPAGE: %s", strerror(errno));
-}
-
-/* Touches every block; a second time after compaction where one is of small pages. */
-static void fill_with_thp(const struct memory *memory)
-{
-	u64 block = pmd_size();
-	int attempt, fd;
-	size_t at;
-
-	for (attempt = 0; attempt < 2; attempt++) {
-		for (at = 0; at < memory->area_size; at += block)
-			*(volatile char *)(memory->area + at) = 0;
-		if (pages_are_huge(memory->area, memory->area_size, block))
-			return;
-		madvise(memory->area, memory->area_size, MADV_DONTNEED);
-		fd = open("/proc/sys/vm/compact_memory", O_WRONLY | O_CLOEXEC);
-		if (fd >= 0) {
-			if (write(fd, "1", 1) < 0)
-				attempt = 1;
-			close(fd);
-		}
-	}
-	scenario_skip("no huge page of %llu bytes to be had", (unsigned long long)block);
-}
-
-static void map_hugetlb(struct memory *memory, u64 page_size)
-{
-	char path[96];
-	long pages, free_pages;
-
-	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
-		 (unsigned long long)page_size / 1024);
-	pages = kernel_number(path);
-	if (pages < 0)
-		scenario_skip("needs hugetlb pages of %llu bytes, this kernel has no such size",
-			      (unsigned long long)page_size);
-	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%llukB/free_hugepages",
-		 (unsigned long long)page_size / 1024);
-	free_pages = kernel_number(path);
-	memory->area = map_at(memory->area, memory->area_size, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
-				      __builtin_ctzll(page_size) << MAP_HUGE_SHIFT, -1);
-	if (!memory->area && errno == ENOMEM)
-		scenario_skip("needs %llu hugetlb pages of %llu bytes, %ld of %ld are free",
-			      (unsigned long long)(memory->area_size / page_size),
-			      (unsigned long long)page_size, free_pages, pages);
-}
-
 /* --- what stands in it ------------------------------------------------------------------- */
 
-static u64 page_code(size_t n)
+u64 page_code(size_t n)
 {
 	return INSN_RET << 32 | INSN_MOVZ_W0 | (n & 0xffff) << 5;
 }
 
-static void fill_page(char *page, size_t page_size, u64 code)
+void fill_page(char *page, size_t page_size, u64 code)
 {
 	size_t length;
 
@@ -236,7 +152,7 @@ static void fill_page(char *page, size_t page_size, u64 code)
 }
 
 /* Page n holds n. */
-static void prefill(char *memory, size_t size)
+void prefill(char *memory, size_t size)
 {
 	size_t page_size = sysconf(_SC_PAGESIZE), n;
 
@@ -334,101 +250,6 @@ static void place(struct memory *memory, const struct backing *backing, u64 size
 	note_area(memory->area, memory->area_size);
 }
 
-/* --- kept from one scenario to the next ---------------------------------------------------- */
-
-static struct kept {
-	char *area;
-	size_t size;
-	bool in_use;
-} kept[MAX_KEPT];
-
-static bool is_kept(const char *area)
-{
-	return (u64)area >= KEPT_BASE;
-}
-
-/* A page that is no longer what prefill() wrote is written anew. */
-static void restore(char *page, size_t page_size, u64 code)
-{
-	u64 first;
-
-	memcpy(&first, page, sizeof(first));
-	if (first == code && !memcmp(page, page + sizeof(code), page_size - sizeof(code)))
-		return;
-	fill_page(page, page_size, code);
-	memory_clean(page, page_size);
-}
-
-/* Memory of that size that is filled, and not in use: kept, or new and then kept. */
-static char *take_kept(size_t size)
-{
-	size_t page_size = sysconf(_SC_PAGESIZE), n;
-	struct kept *free_one = NULL, *one;
-
-	for (one = kept; one < kept + MAX_KEPT; one++) {
-		if (one->area && !one->in_use && one->size == size)
-			break;
-		if (!one->area)
-			free_one = one;
-	}
-	if (one < kept + MAX_KEPT) {
-		for (n = 0; n < size / page_size; n++)
-			restore(one->area + n * page_size, page_size, page_code(n));
-	} else if (free_one) {
-		one = free_one;
-		one->size = size;
-		one->area = map_fresh(room_at(&next_kept, size, pmd_size()), size);
-		if (!one->area)
-			return NULL;
-		prefill(one->area, size);
-	} else {
-		return NULL;
-	}
-	one->in_use = true;
-	return one->area;
-}
-
-static void give_back(const struct memory *memory)
-{
-	struct kept *one;
-
-	for (one = kept; one < kept + MAX_KEPT; one++) {
-		if (one->area != memory->area)
-			continue;
-		one->in_use = false;
-		if (!memory->pristine) {
-			munmap(one->area, one->size);
-			one->area = NULL;
-		}
-	}
-}
-
-void memory_forget(void)
-{
-	struct kept *one;
-
-	for (one = kept; one < kept + MAX_KEPT; one++) {
-		if (!one->area || one->in_use)
-			continue;
-		munmap(one->area, one->size);
-		one->area = NULL;
-	}
-}
-
-/* Plain memory that begins at a boundary is all that is worth it. */
-static bool from_kept(struct memory *memory, const struct backing *backing, u64 size)
-{
-	memory->area_size = round_up(size, sysconf(_SC_PAGESIZE));
-	if (backing->what != (BACKING_ANON | PREFILL) || backing->offset ||
-	    memory->area_size > MAX_KEPT_SIZE)
-		return false;
-	memory->area = take_kept(memory->area_size);
-	memory->slot = memory->area;
-	memory->slot_size = memory->area_size;
-	memory->pristine = true;
-	return memory->area;
-}
-
 /* --- all kinds ------------------------------------------------------------------------------- */
 
 struct memory memory_new(const struct backing *backing, u64 size)
@@ -475,17 +296,6 @@ struct memory memory_new(const struct backing *backing, u64 size)
 		if (huge)
 			fill_with_thp(&memory);
 		write_whole_area(&memory);
-	}
-	return memory;
-}
-
-char *memory_private(size_t size)
-{
-	char *memory = map_fresh(room_at(&next_kept, size, SZ_2M), size);
-
-	if (memory && madvise(memory, size, MADV_DONTFORK)) {
-		munmap(memory, size);
-		return NULL;
 	}
 	return memory;
 }

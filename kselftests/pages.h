@@ -8,7 +8,7 @@
 /* Whether every block of this size in the range is one transparent huge page. */
 bool pages_are_huge(const char *start, size_t size, u64 block);
 
-/* How many pages of the range are mapped at their address; -errno. */
+/* How many pages of the range are mapped at their address, the zero page aside; -errno. */
 long pages_present(const char *start, size_t size);
 
 #endif /* HX_PAGES_H */
