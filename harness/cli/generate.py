@@ -7,24 +7,38 @@ from pathlib import Path
 
 import click
 
+from harness.cli.options import env_option, environment, profile, profile_option
 from harness.generate import generate
 from reference_model.language import dump_yaml
 
 
 @click.command("generate")
-@click.option("--suite", required=True, metavar="S", help="guest or pgtable.")
+@click.option("--suite", required=True, metavar="S", help="guest, pgtable or race.")
 @click.option("--count", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
+@profile_option
+@env_option
 @click.option(
     "-o", "--output", type=click.Path(), help="A folder: one file a scenario. Default: stdout."
 )
-def command(suite: str, count: int, seed: int, output: str | None) -> None:
-    """Write scenarios; the same suite, seed and count give the same bytes.
+def command(
+    suite: str,
+    count: int,
+    seed: int,
+    profile_name: str | None,
+    env_items: tuple[str, ...],
+    output: str | None,
+) -> None:
+    """Write scenarios; the same arguments give the same bytes.
+
+    Suite pgtable is generated for a profile and an environment, as 'harness run' does for each
+    kernel: without --profile, for v6.12.
 
     \b
     Example: harness generate --suite guest --count 20 --seed 7 -o /tmp/scenarios
     """
-    scenarios = generate(suite, count, seed)
+    chosen = profile(profile_name) if profile_name is not None else None
+    scenarios = generate(suite, count, seed, chosen, environment(env_items))
     if output is None:
         click.echo("---\n".join(dump_yaml(scenario) for scenario in scenarios), nl=False)
         return
