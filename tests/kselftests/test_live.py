@@ -61,7 +61,7 @@ def _residue(target: QemuTarget) -> list[str]:
 
 
 def _step(ret: int = 0, **channels: Any) -> Step:
-    return {"ret": ret, "faults": 0, "maps": []} | channels
+    return {"ret": ret, "faults": 0, "maps": [], "marks": []} | channels
 
 
 def _vcpu(**channels: Any) -> Step:
@@ -71,14 +71,15 @@ def _vcpu(**channels: Any) -> Step:
 def test_every_channel(target: QemuTarget, program: str) -> None:
     lines = _lines(target, program, "--only", "0")
     (hello,) = _records(lines, "hello")
-    assert (hello["trace"], hello["missing"]) == (True, {})
+    assert (hello["trace"], set(hello["missing"])) == (True, {"leaves"})
+    assert "no module" in hello["missing"]["leaves"]
     wanted = [
         _step(),
-        _vcpu(faults=1, maps=[["map", 0x8000_3000, PAGE, RW, 0]]),
+        _vcpu(faults=1, maps=[["map", 0x8000_3000, PAGE, RW, 0]], marks=[0x8000_3000]),
         _step(dirty=[3]),
         _vcpu(data=0x11),
         # Write-protected by reading the log.
-        _vcpu(faults=1, maps=[["relax", 0x8000_3000, RW, 0]]),
+        _vcpu(faults=1, maps=[["relax", 0x8000_3000, RW, 0]], marks=[0x8000_3000]),
         _vcpu(data=5, faults=1, maps=[["map", 0x8000_5000, PAGE, RX, 0]]),
         _vcpu(
             data=0x5A,
@@ -111,9 +112,9 @@ def test_without_trace_the_rest_is_seen(target: QemuTarget, program: str) -> Non
     lines = _lines(target, program, "--only", "0", "--no-trace")
     (hello,) = _records(lines, "hello")
     assert hello["trace"] is False
-    assert set(hello["missing"]) == {"faults", "maps"}
+    assert set(hello["missing"]) == {"faults", "maps", "marks", "leaves"}
     for step in traced:
-        del step["faults"], step["maps"]
+        del step["faults"], step["maps"], step["marks"]
     assert _records(lines, "step") == traced
 
 
