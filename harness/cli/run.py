@@ -74,6 +74,8 @@ def command(resume: bool, quiet: bool, verbose: int, as_json: bool, **arguments:
     if resume:
         resumed, given = _resumable(given)
         arguments = _parsed(given)
+        if not quiet:
+            click.echo(f"run {resumed.id} goes on: {' '.join(given)}", err=True)
     request = _request(given, resumed, **arguments)
     sys.exit(execute(request, quiet=quiet, verbose=verbose, as_json=as_json))
 

@@ -196,8 +196,9 @@ def test_interrupted_and_resumed(
     lab.targets.clear()
     lab.fault = lambda scenario, times, steps: steps
     assert run("run", "--resume") == 0
-    out = capsys.readouterr().out
-    assert "12 scenarios  12 match" in out
+    captured = capsys.readouterr()
+    assert "goes on: harness run --suite guest --count 12" in captured.err
+    assert "12 scenarios  12 match" in captured.out
     assert sorted(lab.ran) == [f"guest-s1-{at:05}" for at in range(8, 12)]
     with Store(Path(".harness")) as store:
         assert len(store.runs()) == 1
