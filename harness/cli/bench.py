@@ -33,7 +33,6 @@ from reference_model.profiles import (
     profile_for_release,
 )
 
-
 #: VMs in the bare loop, and seconds after which it is given up.
 _LIVES = 200
 _LIVES_TIMEOUT = 120.0
