@@ -12,10 +12,11 @@ faults.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import reduce
-from typing import Final, TypeAlias
+from typing import Final, Generic, TypeAlias, TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from reference_model.interleave_block import (
     HOST_ANON,
@@ -43,13 +44,19 @@ from reference_model.interleave_steps import (
 )
 from reference_model.outcome import Observation
 
+_Thing = TypeVar("_Thing")
+_QUIET: Final = ((None, None), (UNSET, UNSET))
+_WHOLE: Final = (1 << 64) - 1
 #: States (and outcomes) after which the search gives up.
 MAX_STATES: Final = 400_000
 MAX_OUTCOMES: Final = 20_000
 
 #: Pages, words and dirty bitmaps when every branch is done.
 EndState: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-_Suffix: TypeAlias = tuple[tuple[int, ...], ...]
+#: One outcome as a number: the number of its end state, then of each operation's observation.
+_Outcome: TypeAlias = int
+_END_BITS: Final = 24
+_SEEN_BITS: Final = 12
 
 
 class TooManyStatesError(ValueError):
@@ -85,6 +92,13 @@ class _Footprint(Struct, frozen=True):
     switched: int = 0
     #: Pages that guests access.
     pages: int = 0
+    #: Something that is no plain store of a whole word by a guest.
+    others: int = 0
+
+    @property
+    def only_stores(self) -> bool:
+        """True where nothing but stores by guests to one and the same whole word is left."""
+        return not self.others and self.words_written.bit_count() == 1
 
 
 def _footprint(block: Block, op: BranchOp) -> _Footprint:
@@ -96,18 +110,19 @@ def _footprint(block: Block, op: BranchOp) -> _Footprint:
             words_written=word if writes else 0,
             unmapped=page if op.host and writes else 0,
             pages=0 if op.host else page,
+            others=int(op.host or op.kind != "w" or op.mask != _WHOLE),
         )
     if isinstance(op, (GetLog, ClearLog)):
-        return _Footprint(logs=1 << op.slot)
+        return _Footprint(logs=1 << op.slot, others=1)
     if isinstance(op, SetLogging):
-        return _Footprint(logs=1 << op.slot, switched=1 << op.slot)
+        return _Footprint(logs=1 << op.slot, switched=1 << op.slot, others=1)
     if isinstance(op, Fixed):
         return _Footprint()
     mask = sum(1 << page for page in op.pages)
     if not isinstance(op, Zap):
-        return _Footprint(unmapped=mask)
+        return _Footprint(unmapped=mask, others=1)
     words = sum(1 << at for at, word in enumerate(block.words) if word.page in op.pages)
-    return _Footprint(words_written=words, unmapped=mask, zapped=mask)
+    return _Footprint(words_written=words, unmapped=mask, zapped=mask, others=1)
 
 
 class _Ahead(Struct, frozen=True):
@@ -124,24 +139,62 @@ def _union(first: _Footprint, second: _Footprint) -> _Footprint:
     )
 
 
+class _Numbers(Generic[_Thing]):
+    """Things by number, equal ones once."""
+
+    def __init__(self, most: int) -> None:
+        self.things: list[_Thing] = []
+        self._known: dict[Hashable, int] = {}
+        self._most = most
+
+    def number(self, key: Hashable, thing: _Thing) -> int:
+        """The number of a thing that ``key`` tells from all others."""
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = len(self.things)
+            self.things.append(thing)
+            if found >= self._most:
+                raise TooManyStatesError(f"more than {self._most} observations")
+        return found
+
+
+def _observation_key(seen: Observation) -> Hashable:
+    told = (seen.exit, seen.injected)
+    rest = None if told in _QUIET else repr(told)
+    return seen.ret, seen.data, seen.dirty, rest, told == _QUIET[0]
+
+
 class _Search:
     def __init__(self, block: Block, reduced: bool) -> None:
         self._block = block
         self._reduce = reduced
-        self._memo: dict[State, frozenset[tuple[_Suffix, EndState]]] = {}
+        self._memo: dict[State, frozenset[_Outcome]] = {}
         self._open: set[State] = set()
         self._ahead: dict[tuple[int, ...], _Ahead] = {}
-        self._observations: list[Observation] = []
-        self._by_text: dict[str, int] = {}
+        self._seen = _Numbers[Observation](1 << _SEEN_BITS)
+        self._ends = _Numbers[EndState](1 << _END_BITS)
         self._rests = [self._rests_of(lane) for lane in block.lanes]
+        sizes = [len(lane) for lane in block.lanes]
+        #: Where each branch's observations begin in an outcome.
+        self._places = [_END_BITS + _SEEN_BITS * sum(sizes[:lane]) for lane in range(len(sizes))]
 
     def ends(self) -> tuple[BlockEnd, ...]:
-        found = self._explore(self._block.first_state())
-        ends = [
-            BlockEnd(tuple(tuple(self._observations[n] for n in one) for one in suffix), state)
-            for suffix, state in found
-        ]
-        return tuple(sorted(ends, key=repr))
+        return tuple(map(self._decoded, sorted(self._explore(self._block.first_state()))))
+
+    def _decoded(self, outcome: _Outcome) -> BlockEnd:
+        branches = tuple(
+            tuple(
+                self._seen.things[outcome >> place + _SEEN_BITS * at & ((1 << _SEEN_BITS) - 1)]
+                for at in range(len(lane))
+            )
+            for place, lane in zip(self._places, self._block.lanes, strict=True)
+        )
+        return BlockEnd(branches, self._ends.things[outcome & ((1 << _END_BITS) - 1)])
+
+    def _told(self, state: State, lane: int, seen: Observation) -> int:
+        """What an operation that ends in a state's next step adds to each outcome behind it."""
+        number = self._seen.number(_observation_key(seen), seen)
+        return number << self._places[lane] + _SEEN_BITS * state[4][lane][0]
 
     def _rests_of(self, lane: tuple[BranchOp, ...]) -> list[_Footprint]:
         """Per place in a branch, what it and all behind it may touch."""
@@ -150,63 +203,55 @@ class _Search:
             rests.append(_union(_footprint(self._block, op), rests[-1]))
         return rests[::-1]
 
-    def _number(self, seen: Observation) -> int:
-        text = repr(seen)
-        if text not in self._by_text:
-            self._by_text[text] = len(self._observations)
-            self._observations.append(seen)
-        return self._by_text[text]
-
     # --- the search --------------------------------------------------------------------------
 
-    def _explore(self, start: State) -> frozenset[tuple[_Suffix, EndState]]:
+    def _explore(self, start: State) -> frozenset[_Outcome]:
         """What may follow from a state: the rest of each branch's observations, and the end."""
         known = self._memo.get(start)
         if known is not None:
             return known
         # Steps that stand alone are taken in a row, without a level of recursion each.
-        trail: list[tuple[State, int, int | None]] = []
+        trail: list[tuple[State, int]] = []
         state = start
         while True:
             steps = self._steps(state)
             if len(steps) != 1 or steps[0][1] in self._memo:
                 break
             lane, after, seen = steps[0]
-            trail.append((state, lane, None if seen is None else self._number(seen)))
+            trail.append((state, 0 if seen is None else self._told(state, lane, seen)))
             state = after
         found = self._memo.get(state)
         if found is None:
             found = self._branching(state, steps)
         self._keep(state, found)
-        for before, lane, number in reversed(trail):
-            if number is not None:
-                found = frozenset(_prefixed(found, lane, number))
+        for before, told in reversed(trail):
+            if told:
+                found = frozenset([told + one for one in found])
             self._keep(before, found)
         return found
 
     def _branching(
         self, state: State, steps: list[tuple[int, State, Observation | None]]
-    ) -> frozenset[tuple[_Suffix, EndState]]:
+    ) -> frozenset[_Outcome]:
         if not steps:
             self._check_ended(state)
-            nothing: _Suffix = ((),) * len(self._block.lanes)
-            return frozenset({(nothing, state[:3])})
+            words = tuple(-1 - word if word < 0 else word for word in state[1])
+            end = (state[0], words, state[2])
+            return frozenset({self._ends.number(end, end)})
         if state in self._open:
             raise AssertionError("the atomic steps go round in a circle")
         self._open.add(state)
-        union: set[tuple[_Suffix, EndState]] = set()
+        union: set[_Outcome] = set()
         for lane, after, seen in steps:
             found = self._explore(after)
-            if seen is None:
-                union |= found
-            else:
-                union.update(_prefixed(found, lane, self._number(seen)))
+            told = 0 if seen is None else self._told(state, lane, seen)
+            union.update([told + one for one in found] if told else found)
             if len(union) > MAX_OUTCOMES:
                 raise TooManyStatesError(f"more than {MAX_OUTCOMES} outcomes")
         self._open.discard(state)
         return frozenset(union)
 
-    def _keep(self, state: State, found: frozenset[tuple[_Suffix, EndState]]) -> None:
+    def _keep(self, state: State, found: frozenset[_Outcome]) -> None:
         self._memo[state] = found
         if len(self._memo) > MAX_STATES:
             raise TooManyStatesError(f"more than {MAX_STATES} states")
@@ -273,7 +318,11 @@ class _Search:
             anon = state[0][op.page] & HOST_MASK == HOST_ANON
             return moves(self._block, state, lane), anon and _words_apart(op, others)
         if at[1] == LOOK and self._settled(state, op, ahead.anybody):
-            return [settled_access(self._block, state, lane, op)], _words_apart(op, others)
+            move = settled_access(self._block, state, lane, op)
+            if ahead.anybody.only_stores:
+                later = self._rests[lane][at[0] + 1]
+                return _last_stores(state, op, move, later, others), True
+            return [move], _words_apart(op, others)
         return moves(self._block, state, lane), self._hidden(state, at[1], op, others)
 
     def _settled(self, state: State, op: Access, anybody: _Footprint) -> bool:
@@ -307,17 +356,30 @@ class _Search:
         return False
 
 
+def _last_stores(
+    state: State, op: Access, move: Move, later: _Footprint, others: _Footprint
+) -> list[Move]:
+    """Where only stores to one word are left, each branch's last one may be the one that stays.
+
+    Nobody reads any more, so their order shows in nothing else: a store either stays (the word is
+    settled, as -1 - value), or another that is still to come does. This is the summary that makes
+    blocks of many vCPUs on one word small. ``later``: what the branch itself has left.
+    """
+    after, seen = move
+    words = state[1]
+    again = later.words_written >> op.word & 1
+    found: list[Move] = []
+    if words[op.word] < 0 or again or others.words_written >> op.word & 1:
+        found.append(((after[0], words, *after[2:]), seen))
+    if words[op.word] >= 0 and not again:
+        settled = list(words)
+        settled[op.word] = -1 - after[1][op.word]
+        found.append(((after[0], tuple(settled), *after[2:]), seen))
+    return found
+
+
 def _words_apart(op: Access, others: _Footprint) -> bool:
     touched = others.words_written
     if op.kind in ("w", "c"):
         touched |= others.words_read
     return not touched >> op.word & 1
-
-
-def _prefixed(
-    found: frozenset[tuple[_Suffix, EndState]], lane: int, number: int
-) -> list[tuple[_Suffix, EndState]]:
-    return [
-        ((*suffix[:lane], (number, *suffix[lane]), *suffix[lane + 1 :]), end)
-        for suffix, end in found
-    ]

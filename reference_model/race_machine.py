@@ -82,7 +82,7 @@ class _Race:
 
     def _block(self, index: int, block: Parallel) -> StepPrediction:
         goes_on = index + 1 < len(self._scenario.steps)
-        outcomes: dict[str, Observation] = {}
+        outcomes: dict[bytes, Observation] = {}
         behind: dict[str, GuestMachine] = {}
         for machine in self._machines:
             try:
@@ -101,7 +101,7 @@ class _Race:
             for end in ends:
                 after = _after(machine.memory, built, block, end.state)
                 one = Observation(outcome=Outcome(branches=end.branches, after=after))
-                outcomes[repr(one)] = one
+                outcomes[msgspec.json.encode(one)] = one
                 if goes_on:
                     self._follow(index, machine, built, block, end.state, behind)
         self._machines = list(behind.values())
