@@ -51,9 +51,10 @@ class Row(Struct, frozen=True):
 
 
 class Picture(Struct, frozen=True, kw_only=True):
-    """Rows over one range, from ``low`` to ``high`` as text."""
+    """Rows over one range, from ``low`` to ``high`` as text; a box is a ``unit``, leaf or page."""
 
     title: str
+    unit: str
     width: int
     rows: tuple[Row, ...]
     low: str
@@ -131,6 +132,7 @@ def _picture(
     scale = max(_UNIT, _LEAST_WIDTH // count)
     return Picture(
         title=title,
+        unit="leaf" if text is hex else "page",
         width=count * scale,
         rows=tuple(
             Row(label, tuple(_boxes(cells, differing, low, high, scale / unit)))
