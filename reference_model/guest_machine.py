@@ -27,7 +27,7 @@ from reference_model.slots import Ring
 from reference_model.uffd_ops import UffdOps
 from reference_model.unpredictable import UndefinedError, UnpredictableError
 
-__all__ = ["GuestMachine", "UnpredictableError", "predict_guest"]
+__all__ = ["GuestMachine", "UnpredictableError", "advance", "predict_guest"]
 
 #: States that a scenario may be in at once.
 _MAX_STATES = 64
@@ -46,7 +46,7 @@ def predict_guest(
     states = [GuestMachine(scenario, profile, env)]
     steps = []
     for index, op in enumerate(scenario.steps):
-        seen, states = _advance(states, index, op)
+        seen, states = advance(states, index, op)
         if len(states) > _MAX_STATES:
             raise UnpredictableError(
                 index, f"more than {_MAX_STATES} ways lead here; use fewer such steps"
@@ -55,7 +55,7 @@ def predict_guest(
     return Prediction(id=scenario.id, profile=profile.name, steps=tuple(steps))
 
 
-def _advance(
+def advance(
     states: list[GuestMachine], index: int, op: sc.GuestOp
 ) -> tuple[list[Observation], list[GuestMachine]]:
     """One step from every state: the observations and the states it can lead to."""

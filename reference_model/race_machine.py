@@ -16,7 +16,7 @@ from msgspec import UNSET
 from reference_model import scenario as sc
 from reference_model.fault import GuestMemory
 from reference_model.guest_limits import unsupported
-from reference_model.guest_machine import GuestMachine
+from reference_model.guest_machine import GuestMachine, advance
 from reference_model.interleave import EndState, TooManyStatesError, block_ends
 from reference_model.interleave_block import Block
 from reference_model.interleave_knobs import RACE_KNOBS, RaceKnobs
@@ -70,20 +70,23 @@ class _Race:
         """What the step may show."""
         if isinstance(step, Parallel):
             return self._block(index, step)
-        seen = {}
-        for machine in self._machines:
-            one = machine.step(index, step)
-            if self._raced:
-                one = msgspec.structs.replace(
-                    one, faults=UNSET, maps=UNSET, marks=UNSET, leaves=UNSET
-                )
-            seen[repr(one)] = one
-        return StepPrediction(tuple(seen[key] for key in sorted(seen)))
+        seen, self._machines = advance(self._machines, index, step)
+        if len(self._machines) > MAX_STATES_BEHIND:
+            raise UnpredictableError(
+                index, f"more than {MAX_STATES_BEHIND} ways lead here; use fewer such steps"
+            )
+        if self._raced:
+            seen = [
+                msgspec.structs.replace(one, faults=UNSET, maps=UNSET, marks=UNSET, leaves=UNSET)
+                for one in seen
+            ]
+        told = {repr(one): one for one in seen}
+        return StepPrediction(tuple(told[key] for key in sorted(told)))
 
     def _block(self, index: int, block: Parallel) -> StepPrediction:
         goes_on = index + 1 < len(self._scenario.steps)
         outcomes: dict[bytes, Observation] = {}
-        behind: dict[str, GuestMachine] = {}
+        behind: dict[object, GuestMachine] = {}
         for machine in self._machines:
             try:
                 built = build(machine, block, self._scenario.vm, self._knobs)
@@ -98,11 +101,13 @@ class _Race:
                 raise UnpredictableError(
                     index, f"the block allows {error}; take fewer branches or operations"
                 ) from None
+            followed: set[EndState] = set()
             for end in ends:
                 after = _after(machine.memory, built, block, end.state)
                 one = Observation(outcome=Outcome(branches=end.branches, after=after))
                 outcomes[msgspec.json.encode(one)] = one
-                if goes_on:
+                if goes_on and end.state not in followed:
+                    followed.add(end.state)
                     self._follow(index, machine, built, block, end.state, behind)
         self._machines = list(behind.values())
         self._raced = True
@@ -115,20 +120,18 @@ class _Race:
         built: Block,
         block: Parallel,
         end: EndState,
-        behind: dict[str, GuestMachine],
+        behind: dict[object, GuestMachine],
     ) -> None:
         """The VM as it is behind one end; equal ends are followed once."""
-        key = f"{id(machine)} {end}"
-        if key in behind:
+        copied = copy.deepcopy(machine)
+        settle(copied.memory, built, block, end)
+        if behind.setdefault(copied.fingerprint(), copied) is not copied:
             return
-        if len(behind) >= MAX_STATES_BEHIND:
+        if len(behind) > MAX_STATES_BEHIND:
             raise UnpredictableError(
                 index,
                 f"the block leaves more than {MAX_STATES_BEHIND} states; make it the last step",
             )
-        copied = copy.deepcopy(machine)
-        settle(copied.memory, built, block, end)
-        behind[key] = copied
 
 
 def _after(memory: GuestMemory, built: Block, block: Parallel, end: EndState) -> After:
