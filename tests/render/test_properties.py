@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harness.render import render_batch, render_one
 from harness.render.text import WIDTH, columns, comment_text, function_name
+from reference_model import scenario as sc
 from reference_model.outcome import Observation, Prediction, StepPrediction
 from reference_model.scenario import GuestScenario
 from tests.render.csource import comments, without_comments
@@ -37,14 +38,30 @@ def test_expectation_reaches_comments_only(scenario: GuestScenario, text: str) -
     assert without_comments(source) == without_comments(render_one(scenario))
 
 
+#: What is not called as the language calls it: all else stands there under its own name.
+_PREFIXED = {
+    **dict.fromkeys(("read", "write", "exec", "cas", "dc_zva", "dc_civac"), "guest_"),
+    **dict.fromkeys(("madvise", "mprotect", "age"), "host_"),
+}
+
+
+def _helper(step: sc.GuestOp) -> str:
+    """The function of kselftests/guest.h that a step calls."""
+    if isinstance(step, sc.At):
+        return "guest_at_write" if step.write else "guest_at_read"
+    if isinstance(step, sc.Remap):
+        return "host_remap" if step.to == "fresh" else "host_unmap"
+    if isinstance(step, sc.UffdWp):
+        return "uffd_protect" if step.protect else "uffd_unprotect"
+    return _PREFIXED.get(step.name, "") + step.name
+
+
 @given(SCENARIOS)
 def test_one_call_a_step_in_order(scenario: GuestScenario) -> None:
     source = render_one(scenario)
     words = " ".join(without_comments(source))
     calls = re.findall(r"(\w+)\(vm, ", words)
-    helper = {"read": "guest_read", "write": "guest_write", "exec": "guest_exec"}
-    helper["madvise"] = "host_madvise"
-    assert calls == [helper.get(step.name, step.name) for step in scenario.steps]
+    assert calls == [_helper(step) for step in scenario.steps]
     # The first three are the licence's, the file's and the function's own.
     numbered = [f"/* {number} */" for number in range(len(scenario.steps))]
     assert comments(source)[3:] == numbered
