@@ -190,6 +190,8 @@ def _opened(
             profile=PROFILES.get(profile_name),
             env=tuple(env),
             scenario_timeout=timeout,
+            # The shrinker asks as often as it takes.
+            repeat=False,
         )
         side = OpenTarget(target, info, settings, plan.module)
         yield side, info
