@@ -311,4 +311,11 @@ def _next_commands(results: Iterable[Result]) -> list[Line]:
     if not bad:
         return []
     ident = shlex.quote(bad[0].short_id)
-    return [("", f"replay: harness replay {ident}   all differences: harness diff")]
+    return [
+        (
+            "",
+            f"replay: harness replay {ident}   smaller: harness shrink {ident}   "
+            f"C file: harness repro {ident} -o t.c",
+        ),
+        ("", "all differences: harness diff"),
+    ]
