@@ -112,6 +112,8 @@ class GuestMemory:
         #: One a vCPU, or none.
         self.rings = rings
         self.nisv_to_user = nisv_to_user
+        #: The scenario has a userfaultfd.
+        self.has_uffd = False
         #: Where more than one outcome is right.
         self.chooser = Chooser()
 

@@ -51,6 +51,8 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     #: Whether a write to a read-only anonymous page of this process alone reuses it depends on a
     #: reference that a per-CPU list of pages may still hold; else that is so after a fork only.
     reuse_is_luck: bool
+    #: Parts of a split huge page that hold zeroes become the shared zero page.
+    split_frees_zeroes: bool
     #: A small entry of a huge page can be reused too after a fork; else it is copied for sure.
     reuses_parts: bool
     #: MADV_DONTNEED frees the page tables that it empties, so that huge pages can come back.
@@ -97,6 +99,7 @@ _V5_10 = FaultKnobs(
     huge_by_mapcount=True,
     hugetlb_dontneed=False,
     reuse_is_luck=True,
+    split_frees_zeroes=False,
     reuses_parts=False,
     dontneed_frees_tables=False,
     remove_needs_write=True,
@@ -127,6 +130,7 @@ _V6_12 = replace(
     protected_ipa_is_limit=True,
     dirty_ring=True,
     eager_split=True,
+    split_frees_zeroes=True,
     swap_in_writable=True,
     mprotect_huge_writable=True,
     uffd_wp=True,
@@ -280,6 +284,16 @@ FAULT_KNOB_SOURCES: dict[str, KnobSource] = {
             "v6.1": "do_wp_page (6.1): PageAnonExclusive, lru_add_drain",
             "v6.12": "do_wp_page (6.12): PageAnonExclusive, lru_add_drain",
             "v7.2": "do_wp_page (7.2): PageAnonExclusive, lru_add_drain",
+        },
+    ),
+    "split_frees_zeroes": KnobSource(
+        what="zero-filled parts of a split huge page become the zero page",
+        sources={
+            "v5.10": "remap_page (5.10): every part stays",
+            "seed-2021": "remap_page (5.13): every part stays",
+            "v6.1": "remap_page (6.1): every part stays",
+            "v6.12": "try_to_map_unused_to_zeropage (6.12)",
+            "v7.2": "try_to_map_unused_to_zeropage (7.2)",
         },
     ),
     "reuses_parts": KnobSource(

@@ -81,9 +81,12 @@ def _break_up(memory: HostMemory, first: int, count: int) -> Ranges:
     inside = range(first, first + count)
     for page in inside:
         parts = memory.parts(page)
-        if parts and not (parts[0] in inside and parts[-1] in inside):
+        whole = len(parts) == memory.huge_pages
+        if parts and not (whole and parts[0] in inside and parts[-1] in inside):
             memory.break_up(page)
-            out.append((parts[0], parts[-1] + 1 - parts[0]))
+            # try_to_migrate invalidates where the huge page was, whatever is there by now.
+            lead = (memory.hva + page) % memory.huge_pages
+            out.append((page - lead, memory.huge_pages))
     # The huge zero page has no parts.
     return out + split_edges(memory, first, count)
 

@@ -205,10 +205,21 @@ class HostTables:
         ]
 
     def break_up(self, page: int) -> None:
-        """split_huge_page: the parts are small pages from here on."""
+        """split_huge_page: the parts are small pages from here on.
+
+        Where the kernel does so, parts that hold nothing but zeroes become the shared zero page.
+        """
         for each in self.parts(page):
-            self._compound[each - self._start] = 0
+            index = each - self._start
+            self._compound[index] = 0
+            if self.knobs.split_frees_zeroes and self._is_zero(each):
+                self._state[index] = HostPage.ZERO
+                self._writable[index] = 0
         self.split_block(page)
+
+    def _is_zero(self, page: int) -> bool:
+        content = self._bytes.get(page)
+        return not any(content) if content is not None else not self._prefilled[page - self._start]
 
     def set_doubled(self, page: int) -> None:
         """Another process has split its mapping of this page's huge page (PG_double_map)."""

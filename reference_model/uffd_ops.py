@@ -14,7 +14,8 @@ from reference_model.outcome import Observation
 from reference_model.slot_ioctls import EEXIST, EFAULT, EINVAL, ENOENT, host_step
 from reference_model.unpredictable import UndefinedError
 
-EAGAIN = -11
+#: EBADF: nothing was registered, so there is no userfaultfd.
+EAGAIN, EBADF = -11, -9
 _MODES = {"missing": Uffd.MISSING, "minor": Uffd.MINOR, "wp": Uffd.WP}
 
 
@@ -36,6 +37,7 @@ class UffdOps:
 
     def _register(self, op: sc.UffdRegister) -> Observation:
         memory, first, pages = self._range(op)
+        self._memory.has_uffd = True
         mode = Uffd(0)
         for name in op.mode:
             mode |= _MODES[name]
@@ -98,6 +100,8 @@ class UffdOps:
 
     def _protect(self, op: sc.UffdWp) -> Observation:
         memory, first, pages = self._range(op)
+        if not self._memory.has_uffd:
+            return host_step(EBADF)
         if any(not memory.uffd(page) & Uffd.WP for page in range(first, first + pages)):
             return host_step(ENOENT)
         slot, _ = self._memory.backing(op.gpa)
@@ -108,6 +112,8 @@ class UffdOps:
     def _each(self, op: Any, fill: Callable[[HostMemory, int], int]) -> Observation:
         """UFFDIO_COPY and its like: an error after the first page is -EAGAIN."""
         memory, first, pages = self._range(op)
+        if not self._memory.has_uffd:
+            return host_step(EBADF)
         if any(not memory.uffd(page) for page in range(first, first + pages)):
             return host_step(ENOENT)
         for page in range(first, first + pages):
