@@ -104,8 +104,10 @@ struct slot {
 	u32 flags;
 	u64 gpa;
 	u64 size;
-	char *memory;
+	char *memory;		/* of the slot, in whole pages */
 	size_t mapped;
+	char *area;		/* what was mapped for it: out to whole huge pages */
+	size_t area_size;
 };
 
 static struct slot slots[512];
@@ -125,46 +127,92 @@ static int set_region(u32 id, const struct slot *wanted)
 
 {% endif %}
 {% if 'slot_add' in uses %}
-#define PREFILL		true
-#define UNTOUCHED	false
+/* The host memory behind a slot. Zero: private, anonymous, small pages, untouched. */
+struct backing {
+	enum { ANON, HUGE, SHMEM, MEMFD, HUGETLB, ZERO } kind;	/* HUGE: MADV_HUGEPAGE */
+	bool prefill;		/* each page holds "movz w0, #page number; ret", over and over */
+	size_t page_size;	/* of hugetlb */
+	size_t offset;		/* behind a boundary of a block */
+};
 
-/* Each page holds the instructions "movz w0, #page number; ret", over and over. */
+#define BACKING(...)	((struct backing){ __VA_ARGS__ })
+#define PREFILL		BACKING(.prefill = true)
+#define UNTOUCHED	BACKING(ANON)
+
 static void prefill(struct slot *slot)
 {
 	size_t page_size = getpagesize(), at;
 
+	/* A first write into each block, for a huge page. */
+	for (at = 0; at < slot->area_size; at += page_size * page_size / 8)
+		*(volatile char *)(slot->area + at) = 0;
+	for (at = 0; slot->area_size > slot->mapped && at < slot->area_size; at += page_size)
+		*(volatile char *)(slot->area + at) = 0;
 	for (at = 0; at < slot->mapped; at += 8) {
-		u64 code = 0xd65f03c052800000ULL | (at / page_size & 0xffff) << 5;
+		unsigned long code = 0xd65f03c052800000UL | (at / page_size & 0xffff) << 5;
 
 		memcpy(slot->memory + at, &code, 8);
 	}
 	__builtin___clear_cache(slot->memory, slot->memory + slot->mapped);
 }
 
-/* Private anonymous memory without huge pages, aligned to 2M. */
-static char *new_memory(size_t size)
+static void *map_there(void *where, size_t size, struct backing backing)
 {
-	size_t align = 2UL << 20;
-	char *memory = mmap(NULL, size + align, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS, fd = -1;
 
-	if (memory == MAP_FAILED)
-		give_up("mmap");
-	memory = (char *)(((unsigned long)memory + align - 1) & -align);
-	madvise(memory, size, MADV_NOHUGEPAGE);
-	return memory;
+	if (backing.kind == SHMEM)
+		flags = MAP_SHARED | MAP_ANONYMOUS;
+	if (backing.kind == HUGETLB)
+		flags |= MAP_HUGETLB | __builtin_ctzl(backing.page_size) << 26;
+	if (backing.kind == MEMFD) {
+		flags = MAP_SHARED;
+		fd = memfd_create("slot", MFD_CLOEXEC);
+		if (fd < 0 || ftruncate(fd, size))
+			give_up("memfd");
+	}
+	return mmap(where, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
 }
 
-static void slot_add(u32 id, u64 gpa, u64 size, bool filled, u32 flags)
+static void new_memory(struct slot *slot, struct backing backing)
 {
-	size_t page_size = getpagesize();
+	size_t page = getpagesize(), block = page * page / 8, reach = page, begin, end;
+	volatile char *at;
+	char *base;
+
+	if (backing.page_size > block)
+		block = backing.page_size;
+	if (backing.kind == HUGETLB)
+		reach = backing.page_size;
+	else if (backing.kind == HUGE)
+		reach = block;
+	begin = backing.offset & -reach;
+	end = (backing.offset + slot->size + reach - 1) & -reach;
+	base = mmap(NULL, end + block, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (base == MAP_FAILED)
+		give_up("mmap");
+	base = (char *)(((unsigned long)base + block - 1) & -block);
+	slot->mapped = (slot->size + page - 1) & -page;
+	slot->memory = base + backing.offset;
+	slot->area_size = end - begin;
+	slot->area = map_there(base + begin, slot->area_size, backing);
+	if (slot->area == MAP_FAILED)
+		give_up("memory of that kind");
+	if (backing.kind == ANON || backing.kind == ZERO)
+		madvise(slot->area, slot->area_size, MADV_NOHUGEPAGE);
+	else if (backing.kind == HUGE && madvise(slot->area, slot->area_size, MADV_HUGEPAGE))
+		give_up("MADV_HUGEPAGE");
+	if (backing.prefill)
+		prefill(slot);
+	for (at = slot->memory; backing.kind == ZERO && at < slot->memory + slot->mapped; at += page)
+		(void)*at;
+}
+
+static void slot_add(u32 id, u64 gpa, u64 size, struct backing backing, u32 flags)
+{
 	struct slot wanted = { .used = true, .flags = flags, .gpa = gpa, .size = size };
 
 	memset(&seen, 0, sizeof(seen));
-	wanted.mapped = (size + page_size - 1) & -page_size;
-	wanted.memory = new_memory(wanted.mapped);
-	if (filled)
-		prefill(&wanted);
+	new_memory(&wanted, backing);
 	seen.ret = set_region(id, &wanted);
 	if (!seen.ret)
 		slots[id] = wanted;
@@ -207,7 +255,7 @@ static void slot_delete(u32 id)
 	wanted.flags = 0;
 	seen.ret = set_region(id, &wanted);
 	if (!seen.ret && slots[id].used) {
-		munmap(slots[id].memory, slots[id].mapped);
+		munmap(slots[id].area, slots[id].area_size);
 		memset(&slots[id], 0, sizeof(slots[id]));
 	}
 }
@@ -338,6 +386,50 @@ static void host_madvise(u64 gpa, u64 size, int advice)
 {
 	memset(&seen, 0, sizeof(seen));
 	seen.ret = madvise(host_address(gpa, size), size, advice) ? -errno : 0;
+}
+
+{% endif %}
+{% if 'punch_hole' in uses %}
+static void punch_hole(u64 gpa, u64 size)
+{
+	host_madvise(gpa, size, MADV_REMOVE);
+}
+
+{% endif %}
+{% if 'host_remap' in uses %}
+/* Fresh pages in the place of the old ones. */
+static void host_remap(u64 gpa, u64 size)
+{
+	void *address = host_address(gpa, size);
+
+	memset(&seen, 0, sizeof(seen));
+	if (mmap(address, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		 -1, 0) == MAP_FAILED)
+		seen.ret = -errno;
+	else
+		madvise(address, size, MADV_NOHUGEPAGE);
+}
+
+{% endif %}
+{% if 'fork_touch' in uses %}
+/* A child writes a byte into each page, and is gone. */
+static void fork_touch(u64 gpa, u64 size)
+{
+	volatile char *address = host_address(gpa, size);
+	pid_t child;
+	u64 at;
+
+	memset(&seen, 0, sizeof(seen));
+	child = fork();
+	if (child < 0)
+		give_up("fork");
+	if (!child) {
+		for (at = 0; at < size; at += getpagesize())
+			address[at] = 1;
+		_exit(0);
+	}
+	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
 }
 
 {% endif %}

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -10,10 +11,17 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 typedef uint64_t u64;
 typedef uint32_t u32;
+{% if vm.eager_split %}
+
+#ifndef KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE
+#define KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE	228
+#endif
+{% endif %}
 
 #define STEPS		{{ steps | length }}
 #define VCPUS		{{ vm.vcpus }}
@@ -321,6 +329,15 @@ static void create_vm(void)
 	vm_fd = call(kvm, KVM_CREATE_VM, (void *)KVM_VM_TYPE_ARM_IPA_SIZE(IPA_BITS));
 	if (run_size < 0 || vm_fd < 0)
 		give_up("KVM_CREATE_VM");
+{% if vm.eager_split %}
+	struct kvm_enable_cap split = {
+		.cap = KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE,
+		.args[0] = {{ vm.eager_split }},
+	};
+
+	if (call(vm_fd, KVM_ENABLE_CAP, &split))
+		give_up("KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE");
+{% endif %}
 {% if vm.manual_protect %}
 	struct kvm_enable_cap cap = {
 		.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,

@@ -34,6 +34,14 @@ _ADVICE = {
     "nohugepage": "MADV_NOHUGEPAGE",
     "free": "MADV_FREE",
 }
+_KINDS = {
+    "anon": "ANON",
+    "shmem": "SHMEM",
+    "memfd": "MEMFD",
+    "hugetlb": "HUGETLB",
+    "zero": "ZERO",
+}
+_THP = {"madvise": "HUGE"}
 _PROT = {"none": "PROT_NONE", "r": "PROT_READ", "rw": "PROT_READ | PROT_WRITE"}
 _EXITS = {
     "debug": "KVM_EXIT_DEBUG",
@@ -86,6 +94,11 @@ def guest_values(
     needs: list[str] = list(_STANDALONE)
     offset = 0
     if flavour == "upstream":
+        if scenario.vm.eager_split:
+            raise UsageError(
+                "--flavour upstream: eager_split is set before there is a memslot, and the library "
+                "makes one first; take --flavour standalone"
+            )
         needs = list(_UPSTREAM)
         offset = _offset(scenario)
         if offset:
@@ -95,7 +108,7 @@ def guest_values(
                 "memory is at 0.",
                 "",
             ]
-    _refuse_more(scenario.vm, ("vcpus", "ipa_bits", "manual_protect"), "vm")
+    _refuse_more(scenario.vm, ("vcpus", "ipa_bits", "manual_protect", "eager_split"), "vm")
     uses: set[str] = set()
     steps = [
         _step(index, op, prediction.steps[index].allowed, offset, uses)
@@ -110,6 +123,7 @@ def guest_values(
             "vcpus": scenario.vm.vcpus,
             "ipa_bits": scenario.vm.ipa_bits,
             "mode": _mode(scenario.vm.ipa_bits) if flavour == "upstream" else "",
+            "eager_split": f"{scenario.vm.eager_split:#x}" if scenario.vm.eager_split else "",
             "manual_protect": _MANUAL[scenario.vm.manual_protect],
         },
         "pages": [f"{page:#x}" for page in _pages(scenario, offset)],
@@ -226,9 +240,24 @@ def _wrapped(start: str, arguments: Sequence[str]) -> list[str]:
 
 
 def _slot_add(op: sc.SlotAdd) -> tuple[str, ...]:
-    _refuse_more(op.backing, ("prefill",), "backing")
-    filled = "PREFILL" if op.backing.prefill else "UNTOUCHED"
-    return str(op.slot), f"{op.gpa:#x}", f"{op.size:#x}", filled, _flags(op.flags)
+    return str(op.slot), f"{op.gpa:#x}", f"{op.size:#x}", _backing(op.backing), _flags(op.flags)
+
+
+def _backing(backing: sc.Backing) -> str:
+    """``PREFILL``, ``UNTOUCHED``, or ``BACKING(.kind = MEMFD, .offset = 0x1000)``."""
+    kind = _KINDS[backing.kind]
+    if kind == "ANON" and backing.thp != "never":
+        kind = _THP[backing.thp]
+    fields = [] if kind == "ANON" else [f".kind = {kind}"]
+    if backing.prefill:
+        fields.append(".prefill = true")
+    if backing.page_size is not None:
+        fields.append(f".page_size = {backing.page_size:#x}")
+    if backing.offset:
+        fields.append(f".offset = {backing.offset:#x}")
+    if fields in ([], [".prefill = true"]):
+        return "PREFILL" if backing.prefill else "UNTOUCHED"
+    return f"BACKING({', '.join(fields)})"
 
 
 def _flags(flags: Sequence[str]) -> str:
@@ -280,6 +309,16 @@ _FORMS: dict[type[Any], _Form] = {
     sc.Madvise: _Form(
         "host_madvise", ("gpa", "size", "advice"),
         lambda op: (f"{op.gpa:#x}", f"{op.size:#x}", _ADVICE[op.advice]), _HOST,
+    ),
+    sc.PunchHole: _Form(
+        "punch_hole", ("gpa", "size"),
+        lambda op: (f"{op.gpa:#x}", f"{op.size:#x}"), (*_HOST, "host_madvise"),
+    ),
+    sc.Remap: _Form(
+        "host_remap", ("gpa", "size"), lambda op: (f"{op.gpa:#x}", f"{op.size:#x}"), _HOST,
+    ),
+    sc.ForkTouch: _Form(
+        "fork_touch", ("gpa", "size"), lambda op: (f"{op.gpa:#x}", f"{op.size:#x}"), _HOST,
     ),
     sc.Mprotect: _Form(
         "host_mprotect", ("gpa", "size", "prot"),

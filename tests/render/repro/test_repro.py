@@ -116,9 +116,11 @@ def with_step(op: object) -> GuestScenario:
         (
             msgspec.structs.replace(
                 DIRTY,
-                steps=(msgspec.structs.replace(DIRTY.steps[0], backing=sc.Backing(kind="memfd")),),
+                steps=(
+                    msgspec.structs.replace(DIRTY.steps[0], backing=sc.Backing(kind="file_ro")),
+                ),
             ),
-            "memfd",
+            "file_ro",
         ),
     ],
 )
