@@ -13,8 +13,8 @@ BLOCK = 512
 BASE = 0x8_0000  # guest frame of 0x80000000
 
 
-def table(ipa_bits: int = 40, **env: int) -> Stage2:
-    return Stage2(Environment(**env), ipa_bits)
+def table(ipa_bits: int = 40, page_shift: int = 12) -> Stage2:
+    return Stage2(Environment(page_shift=page_shift), ipa_bits)
 
 
 def test_sizes_are_those_of_the_granule_and_the_start_level() -> None:
