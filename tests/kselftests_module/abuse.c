@@ -368,5 +368,7 @@ int main(void)
 	CHECK(many_at_once);
 	CHECK(others_wait);
 	CHECK(killed);
+	CHECK(live_leaves);
+	CHECK(live_age);
 	return failed;
 }

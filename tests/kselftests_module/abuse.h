@@ -53,4 +53,8 @@ bool many_at_once(void);
 bool others_wait(void);
 bool killed(void);
 
+/* abuse_live.c: running VMs. */
+bool live_leaves(void);
+bool live_age(void);
+
 #endif /* ABUSE_H */
