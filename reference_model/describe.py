@@ -109,6 +109,8 @@ def value_text(channel: str, value: Any) -> str:
         return " ".join(words)
     if channel == "maps" and isinstance(value, (list, tuple)):
         return "[" + ", ".join(_call(call) for call in value) + "]"
+    if channel == "leaves" and isinstance(value, (list, tuple)):
+        return ", ".join(_leaves(run) for run in value) or "no leaf"
     if channel in ("histogram", "outcome"):
         return _outcome(value)
     if value is None:
@@ -125,6 +127,16 @@ def _outcome(value: Any) -> str:
     if isinstance(value, (list, tuple)) and len(value) == 2 and isinstance(value[0], int):
         return f"{value[0]} x {_outcome(value[1])}"
     return "; ".join(_outcome(one) for one in value)
+
+
+def _leaves(run: Any) -> str:
+    """One run of leaves: ``0x80000000 3 x 4K rw -> 0x40000``."""
+    ipa, size, pa, prot, sw, young, kind, count = run
+    words = [f"{ipa:#x} {count} x {size_text(size)} {prot or 'no access'}"]
+    words += [f"sw={sw:#x}"] if sw else []
+    words += [] if young else ["old"]
+    words += [] if kind == "normal" else [kind]
+    return " ".join([*words, f"-> {pa:#x}"])
 
 
 def _exit(value: dict[str, Any]) -> str:

@@ -211,8 +211,25 @@ def together(tree: Tree) -> Iterator[Edit]:
             for lower in (0, 1):
                 if lower < value:
                     yield tuple((path, lower) for path, old in places if old == value)
+    yield from _moved(tree)
     yield from _alike(tree)
     yield from _fewer_vcpus(tree, leaves)
+
+
+def _moved(tree: Tree) -> Iterator[Edit]:
+    """One step moved to a lower address, its output with it: where both must stay in step."""
+    bases = sorted({step["ipa"] for step in tree["steps"] if "ipa" in step})
+    for index, step in enumerate(tree["steps"]):
+        if "ipa" not in step or "pa" not in step:
+            continue
+        ipa, pa = step["ipa"], step["pa"]
+        floors = (ipa >> shift << shift for shift in _SHIFTS)
+        for low in dict.fromkeys((0, *bases, *floors)):
+            if low < ipa and ipa - low <= pa:
+                yield (
+                    (("steps", index, "ipa"), low),
+                    (("steps", index, "pa"), pa - (ipa - low)),
+                )
 
 
 def _alike(tree: Tree) -> Iterator[Edit]:

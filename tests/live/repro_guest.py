@@ -63,9 +63,9 @@ def run_module(target: Target, text: str, folder: Path) -> tuple[int | None, str
     sandbox, make = module._sandbox(tree, folder), module._make(tree)
     run_compiler(sandbox, make, folder, module.BUILD_SECONDS)
     remote = target.put(folder / "t.ko", "t.ko")
-    run(target, ["dmesg", "-c"])
     status, _ = run(target, ["insmod", remote])
     _, log = run(target, ["dmesg"])
     if status == 0:
         run(target, ["rmmod", "t"])
-    return status, log
+    # busybox's insmod tries twice where the first time fails.
+    return status, log[max(log.rfind("KTAP version 1"), 0) :]

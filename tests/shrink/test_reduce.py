@@ -209,6 +209,23 @@ def test_forty_steps_end_in_four_at_most_and_show_the_same(truth: str) -> None:
     assert done == 10
 
 
+def test_an_address_and_its_output_move_together() -> None:
+    far = PgtableScenario(
+        schema=1,
+        id="far",
+        steps=(
+            sc.Map(ipa=0, size=0x10_0000, pa=0, prot="rw"),
+            sc.Map(ipa=0xB_3000, size=0x1000, pa=0xB_3000, prot="rw"),
+        ),
+    )
+    wanted = model_signature(far, PROFILES["v6.1"], PROFILES["v6.12"], ENV)
+    assert wanted is not None
+    oracle = ModelOracle(PROFILES["v6.1"], PROFILES["v6.12"], ENV, wanted)
+    made = reduce_scenario(far, oracle).scenario
+    small = sc.Map(ipa=0, size=0x1000, pa=0, prot="r")
+    assert made.steps == (small, small)
+
+
 def test_ranges_stay_made_of_pages() -> None:
     wanted = model_signature(OVER, PROFILES["v6.1"], PROFILES["v6.12"], ENV)
     assert wanted is not None
