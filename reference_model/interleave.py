@@ -18,6 +18,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 from msgspec import UNSET, Struct
 
+from reference_model.interleave_access import permits, settled_access
 from reference_model.interleave_block import (
     HOST_ANON,
     HOST_MASK,
@@ -29,19 +30,13 @@ from reference_model.interleave_block import (
     ClearLog,
     Fixed,
     GetLog,
+    Protect,
     SetLogging,
     State,
     Zap,
 )
-from reference_model.interleave_steps import (
-    GET_PAGE,
-    LOOK,
-    MARK,
-    Move,
-    moves,
-    permits,
-    settled_access,
-)
+from reference_model.interleave_state import GET_PAGE, LOOK, MARK, Move
+from reference_model.interleave_steps import moves
 from reference_model.outcome import Observation
 
 _Thing = TypeVar("_Thing")
@@ -84,7 +79,7 @@ class _Footprint(Struct, frozen=True):
 
     words_read: int = 0
     words_written: int = 0
-    #: Pages that an ioctl may unmap; their content stays only where they are not ``zapped``.
+    #: Pages that may be unmapped; and those whose content or protection may change with it.
     unmapped: int = 0
     zapped: int = 0
     #: Slots whose dirty log is read or cleared, or whose logging is switched; and those switched.
@@ -119,6 +114,8 @@ def _footprint(block: Block, op: BranchOp) -> _Footprint:
     if isinstance(op, Fixed):
         return _Footprint()
     mask = sum(1 << page for page in op.pages)
+    if isinstance(op, Protect):
+        return _Footprint(unmapped=mask, zapped=mask, others=1)
     if not isinstance(op, Zap):
         return _Footprint(unmapped=mask, others=1)
     words = sum(1 << at for at, word in enumerate(block.words) if word.page in op.pages)
@@ -315,8 +312,8 @@ class _Search:
         if not isinstance(op, Access):
             return moves(self._block, state, lane), others == _Footprint()
         if op.host:
-            anon = state[0][op.page] & HOST_MASK == HOST_ANON
-            return moves(self._block, state, lane), anon and _words_apart(op, others)
+            plain = state[0][op.page] & HOST_MASK == HOST_ANON and not others.zapped >> op.page & 1
+            return moves(self._block, state, lane), plain and _words_apart(op, others)
         if at[1] == LOOK and self._settled(state, op, ahead.anybody):
             move = settled_access(self._block, state, lane, op)
             if ahead.anybody.only_stores:
@@ -343,14 +340,14 @@ class _Search:
         """A step inside a fault that nobody else's steps depend on."""
         page = state[0][op.page]
         slot = self._block.pages[op.page].slot
-        if others.zapped >> op.page & 1:
+        if others.zapped >> op.page & 1 or not self._block.knobs.sound:
             return False
         if place == LOOK:
             barred = not permits(page, op.kind) and not page & STALE_WRITABLE
             mine = not (others.pages | others.unmapped) >> op.page & 1
             return barred and mine and not others.switched >> slot & 1
         if place == GET_PAGE:
-            return page & HOST_MASK == HOST_ANON and self._block.knobs.dirty != "before_lock"
+            return page & HOST_MASK == HOST_ANON
         if place == MARK:
             return not others.logs >> slot & 1
         return False

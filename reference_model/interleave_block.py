@@ -27,6 +27,9 @@ HOST_ZERO: Final = 1 << HOST_SHIFT
 HOST_ANON: Final = 2 << HOST_SHIFT
 #: The host threw the page's content away in this block.
 ZAPPED: Final = 64
+#: What the host's VMA denies: stores, or every access.
+NO_WRITE: Final = 128
+NO_ACCESS: Final = 256
 LEAF: Final = PRESENT | WRITABLE | EXECUTABLE | STALE_WRITABLE
 
 #: Where a branch is: (operation, place inside it, and three numbers whose sense is the place's).
@@ -115,7 +118,14 @@ class Evict(Struct, frozen=True):
     pages: tuple[int, ...]
 
 
-BranchOp: TypeAlias = Fixed | Access | GetLog | ClearLog | SetLogging | Zap | Evict
+class Protect(Struct, frozen=True):
+    """mprotect: NO_WRITE, NO_ACCESS or 0 is denied from now on."""
+
+    pages: tuple[int, ...]
+    denied: int
+
+
+BranchOp: TypeAlias = Fixed | Access | GetLog | ClearLog | SetLogging | Zap | Evict | Protect
 
 
 class Block(Struct, frozen=True, kw_only=True):

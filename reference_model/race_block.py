@@ -22,6 +22,8 @@ from reference_model.interleave_block import (
     HOST_MASK,
     HOST_NONE,
     HOST_ZERO,
+    NO_ACCESS,
+    NO_WRITE,
     PRESENT,
     WRITABLE,
     ZAPPED,
@@ -33,13 +35,14 @@ from reference_model.interleave_block import (
     Fixed,
     GetLog,
     PageRef,
+    Protect,
     SetLogging,
     SlotRef,
     WordRef,
     Zap,
 )
 from reference_model.interleave_knobs import RaceKnobs
-from reference_model.interleave_steps import bits_of
+from reference_model.interleave_log import bits_of
 from reference_model.memory import HostPage, HostProt
 from reference_model.outcome import Observation
 from reference_model.scenario import Parallel
@@ -80,6 +83,8 @@ class _Builder:
             sc.DirtyClear: self._dirty_clear,
             sc.SlotFlags: self._slot_flags,
             sc.Madvise: self._madvise,
+            sc.Mprotect: self._mprotect,
+            sc.Age: self._age,
         }
 
     def build(self, block: Parallel, knobs: RaceKnobs) -> Block:
@@ -88,7 +93,7 @@ class _Builder:
         for gpa in block.hold:
             self._page(gpa)
         # Pages that branches touch get their numbers first; a range names the ones in it.
-        ranges = (sc.Madvise,)
+        ranges = (sc.Madvise, sc.Mprotect)
         for branch in block.parallel:
             for op in branch:
                 if not isinstance(op, ranges):
@@ -226,24 +231,46 @@ class _Builder:
         return SetLogging(self._slot_number(slot), "log_dirty" in op.flags)
 
     def _madvise(self, op: sc.Madvise) -> BranchOp:
-        slot, offset = self._memory.backing(op.gpa)
-        if offset % self._env.page_size:
+        found = self._range(op.gpa, op.size)
+        if found is None:
             return Fixed(Observation(ret=EINVAL))
-        if offset + op.size > slot.pages << self._env.page_shift:
-            raise UndefinedError("the range leaves its slot; make size smaller")
+        slot, pages = found
         if slot.memory.is_hugetlb or op.advice not in ("dontneed", "pageout"):
             raise UndefinedError(f"the model does not follow madvise {op.advice} here in a block")
+        if op.advice == "pageout" or slot.memory.is_file:
+            return Evict(pages)
+        return Zap(pages)
+
+    def _mprotect(self, op: sc.Mprotect) -> BranchOp:
+        found = self._range(op.gpa, op.size)
+        if found is None:
+            return Fixed(Observation(ret=EINVAL))
+        slot, pages = found
+        if slot.memory.is_hugetlb:
+            raise UndefinedError("the model does not follow mprotect of hugetlb memory in a block")
+        return Protect(pages, {"none": NO_ACCESS, "r": NO_WRITE, "rw": 0}[op.prot])
+
+    def _age(self, op: sc.Age) -> BranchOp:
+        """The access flag shows in nothing but faults."""
+        if self._range(op.gpa, op.size) is None:
+            raise UndefinedError("ageing takes whole pages; align gpa to them")
+        return Fixed(Observation(ret=0))
+
+    def _range(self, gpa: int, size: int) -> tuple[Slot, tuple[int, ...]] | None:
+        """Slot and numbers of the pages that branches touch; None: it begins inside a page."""
+        slot, offset = self._memory.backing(gpa)
+        if offset % self._env.page_size:
+            return None
+        if offset + size > slot.pages << self._env.page_shift:
+            raise UndefinedError("the range leaves its slot; make size smaller")
         number = self._slot_number(slot)
         first = offset >> self._env.page_shift
-        stop = first + -(-op.size // self._env.page_size)
-        pages = tuple(
+        stop = first + -(-size // self._env.page_size)
+        return slot, tuple(
             at
             for ref, at in self._pages.items()
             if ref.slot == number and first <= ref.offset < stop
         )
-        if op.advice == "pageout" or slot.memory.is_file:
-            return Evict(pages)
-        return Zap(pages)
 
 
 def _bitmap(slot: Slot) -> int:
@@ -282,6 +309,22 @@ def settle(memory: GuestMemory, built: Block, block: Parallel, end: EndState) ->
         slot, offset = memory.backing(word_ref.gpa)
         if slot.memory.read(offset, _WORD_BYTES) != word:
             slot.memory.write(offset, _WORD_BYTES, word)
+
+
+def protections(block: Parallel) -> tuple[sc.Mprotect, ...]:
+    """What a block does to the protection of memory, for the steps behind it.
+
+    UndefinedError where that depends on the order of its branches.
+    """
+    found = [
+        (number, op)
+        for number, branch in enumerate(block.parallel)
+        for op in branch
+        if isinstance(op, sc.Mprotect)
+    ]
+    if len({number for number, _ in found}) > 1:
+        raise UndefinedError("mprotect in several branches leaves one of several states behind")
+    return tuple(op for _, op in found)
 
 
 def _settle_ranges(memory: GuestMemory, block: Parallel) -> None:

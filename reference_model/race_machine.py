@@ -18,12 +18,13 @@ from reference_model.fault import GuestMemory
 from reference_model.guest_limits import unsupported
 from reference_model.guest_machine import GuestMachine, advance
 from reference_model.interleave import EndState, TooManyStatesError, block_ends
+from reference_model.interleave_access import UnfollowedCodeError
 from reference_model.interleave_block import Block
 from reference_model.interleave_knobs import RACE_KNOBS, RaceKnobs
-from reference_model.interleave_steps import UnfollowedCodeError, bits_of
+from reference_model.interleave_log import bits_of
 from reference_model.outcome import After, Observation, Outcome, Prediction, StepPrediction
 from reference_model.profiles import Environment, SemanticsProfile
-from reference_model.race_block import build, settle
+from reference_model.race_block import build, protections, settle
 from reference_model.scenario import GuestScenario, Parallel, RaceScenario
 from reference_model.unpredictable import UndefinedError, UnpredictableError
 from reference_model.validate_race import step_ops
@@ -125,6 +126,11 @@ class _Race:
         """The VM as it is behind one end; equal ends are followed once."""
         copied = copy.deepcopy(machine)
         settle(copied.memory, built, block, end)
+        try:
+            for op in protections(block):
+                copied.step(index, op)
+        except UndefinedError as error:
+            raise UnpredictableError(index, str(error)) from None
         if behind.setdefault(copied.fingerprint(), copied) is not copied:
             return
         if len(behind) > MAX_STATES_BEHIND:

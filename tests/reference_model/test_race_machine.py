@@ -98,10 +98,25 @@ def test_a_held_page_changes_no_outcome() -> None:
     assert predicted(held).steps[1] == predicted(STORES).steps[1]
 
 
+@pytest.mark.parametrize("prot", ["r", "none"])
+def test_a_protected_page_ends_accesses_with_efault(prot: str) -> None:
+    """A store before it is there, one after it is refused; the steps behind see it protected."""
+    steps = f"""\
+  - parallel:
+      - [{{op: write, vcpu: 0, gpa: 0x80003800, value: 1}}]
+      - [{{op: mprotect, gpa: 0x80003000, size: 4K, prot: {prot}}}]
+  - {{op: write, vcpu: 0, gpa: 0x80003800, value: 2}}
+"""
+    prediction = predicted(steps, head=HEAD.replace(", backing: {prefill: true}", ""))
+    told = {(one.branches[0][0].ret, after(one).memory[0][1]) for one in outcomes(prediction)}
+    assert told == {(0, 1), (-14, 0)}
+    assert {one.ret for one in prediction.steps[2].allowed} == {-14}
+
+
 def test_what_the_model_does_not_follow_is_said() -> None:
-    with pytest.raises(UnpredictableError, match="does not follow mprotect in a block"):
+    with pytest.raises(UnpredictableError, match="does not follow punch_hole in a block"):
         predicted(STORES.replace("{op: write, vcpu: 1, gpa: 0x80003000, value: 2}",
-                                 "{op: mprotect, gpa: 0x80003000, size: 4K, prot: r}"))  # fmt: skip
+                                 "{op: punch_hole, gpa: 0x80003000, size: 4K}"))  # fmt: skip
     with pytest.raises(UnpredictableError, match="both writes and calls"):
         predicted(STORES.replace("{op: write, vcpu: 1, gpa: 0x80003000, value: 2}",
                                  "{op: exec, vcpu: 1, gpa: 0x80003000}"))  # fmt: skip
