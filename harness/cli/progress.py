@@ -200,6 +200,11 @@ class RunView:
             f"{left}{last}"
         )
 
+    @property
+    def _patience(self) -> float:
+        """Seconds of silence before a heartbeat: more until a target is up, as booting tells."""
+        return HEARTBEAT if self.targets or self.summary.total else 3 * HEARTBEAT
+
     def _left(self) -> str:
         """The time left, in words."""
         if self.summary.total >= self._total:
@@ -214,7 +219,7 @@ class RunView:
                 self._say(self.status(), always=True)
             if self._progress is not None:
                 self._refresh(self._progress)
-            elif time.monotonic() - self._spoke > HEARTBEAT:
+            elif time.monotonic() - self._spoke > self._patience:
                 self._say(self.status())
 
     def _refresh(self, progress: Progress) -> None:
