@@ -78,7 +78,8 @@ void host_madvise(struct vm *vm, u64 gpa, u64 size, enum advice advice)
 
 	step_begin();
 	address = host_mapping(vm, gpa, size);
-	if (advice == PAGEOUT)
+	/* In a branch others may touch the pages: they go, or stay. */
+	if (advice == PAGEOUT && !record_is_captured())
 		ret = page_out(address, size);
 	else
 		ret = madvise(address, size, advices[advice]) ? -errno : 0;

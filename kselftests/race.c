@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "race.h"
 #include "race_hold.h"
@@ -91,6 +92,16 @@ static void __printf(1, 2) add(const char *fmt, ...)
 	outcome_used += length;
 }
 
+static u64 word_at(struct vm *vm, const struct race_block *block, u64 gpa)
+{
+	u64 page = gpa / vm->page_size * vm->page_size;
+
+	if (block->unprotect)
+		mprotect(host_address(vm, page, vm->page_size), vm->page_size,
+			 PROT_READ | PROT_WRITE);
+	return *(const volatile u64 *)host_address(vm, gpa, 8);
+}
+
 static void add_dirty_log(struct vm *vm, u32 id)
 {
 	u64 words = round_up(vm->slot[id].size / vm->page_size, 64) / 64, i, word;
@@ -134,7 +145,7 @@ static void add_after(struct vm *vm, const struct race_block *block)
 		if (!slot_at(vm, gpa, 8))
 			continue;
 		add("%s[%llu,%llu]", comma, (unsigned long long)gpa,
-		    (unsigned long long)*(const volatile u64 *)host_address(vm, gpa, 8));
+		    (unsigned long long)word_at(vm, block, gpa));
 		comma = ",";
 	}
 	add("]}");

@@ -40,6 +40,7 @@ struct race_block {
 	.branch = (const branch_fn[]){ __VA_ARGS__ }
 #define WORDS(...)	.words = PAGES(__VA_ARGS__)
 #define HOLD(...)	.hold = PAGES(__VA_ARGS__)
+#define UNPROTECT	.unprotect = true
 #define GOES_ON		.goes_on = true
 
 /* The scenario's VM, as vm_create() makes it. */

@@ -163,6 +163,8 @@ def _block(block: Parallel, at: int, name: str, goes_on: bool) -> tuple[str, ...
         arguments += _macro("WORDS", [address(gpa) for gpa in block.words])
     if block.hold:
         arguments += _macro("HOLD", [address(gpa) for gpa in block.hold])
+    if any(isinstance(op, sc.Mprotect) for op in step_ops(block)):
+        arguments.append("UNPROTECT")
     if goes_on:
         arguments.append("GOES_ON")
     return tuple(arguments)
