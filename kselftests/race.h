@@ -32,6 +32,7 @@ struct race_block {
 	const branch_fn *branch;
 	const struct page_list *words;	/* read when all branches are done, 8 bytes each */
 	const struct page_list *hold;	/* pages whose faults wait for the other branches */
+	bool unprotect;		/* a branch calls mprotect: words may be out of reach */
 	bool goes_on;			/* steps follow: the last turn's state stays untouched */
 };
 
