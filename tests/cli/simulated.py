@@ -86,6 +86,9 @@ class Lab:
         for module in ("run", "diff"):
             monkeypatch.setattr(f"harness.cli.{module}.plans_from", self._plans)
         monkeypatch.setattr("harness.cli.replay.plans_again", self._plans)
+        # An interrupt ends the guests of a process for good; other tests here have some.
+        for module in ("campaign.line", "cli.execution"):
+            monkeypatch.setattr(f"harness.{module}.end_all_guests", lambda: None)
         monkeypatch.setattr("harness.execute.runner.MARGIN", 0.05)
         monkeypatch.setattr("harness.execute.watch._BEHIND", 0.0)
         monkeypatch.setattr("harness.execute.watch._ON_THEIR_WAY", 0.0)
