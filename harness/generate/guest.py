@@ -47,14 +47,18 @@ def generate_guest(seed: int, index: int) -> GuestScenario:
 
 def predictable(scenario: GuestScenario) -> GuestScenario:
     """The scenario without the steps that have no outcome in some profile."""
-    for profile, env in _JUDGES:
-        while True:
-            try:
-                predict(scenario, profile, env)
-                break
-            except UnpredictableError as error:
-                steps = scenario.steps[: error.step] + scenario.steps[error.step + 1 :]
-                scenario = msgspec.structs.replace(scenario, steps=steps)
+    agreed = 0
+    while agreed < len(_JUDGES):
+        # What one of them has left out, the others have to see.
+        profile, env = _JUDGES[agreed]
+        try:
+            predict(scenario, profile, env)
+        except UnpredictableError as error:
+            steps = scenario.steps[: error.step] + scenario.steps[error.step + 1 :]
+            scenario = msgspec.structs.replace(scenario, steps=steps)
+            agreed = 0
+        else:
+            agreed += 1
     return scenario
 
 
