@@ -41,6 +41,22 @@ static void futex(u32 *number, int op, u32 value)
 	syscall(SYS_futex, number, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
 }
 
+/* Now and then in a loop that waits for another branch: lets it have the CPU. */
+static void give_way(u32 spins)
+{
+	static long cpus;
+
+	if (spins % 64)
+		return;
+	if (!cpus)
+		cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	/* More threads than CPUs: among many that only yield, the right one may wait for long. */
+	if (team.block->branches > (size_t)cpus)
+		usleep(20);
+	else
+		sched_yield();
+}
+
 /* A while that no clock measures: the difference between two branches is what counts. */
 static void linger(u32 variation, u32 branch)
 {
@@ -68,8 +84,7 @@ static bool take_turns(u32 number)
 	else
 		return false;
 	while (load(&team.finished) < before)
-		if (++spins % 64 == 0)
-			sched_yield();
+		give_way(++spins);
 	return true;
 }
 
@@ -81,8 +96,7 @@ static void run_branch(u32 number)
 	record_capture(team.text[number], BRANCH_TEXT);
 	__atomic_add_fetch(&team.ready, 1, __ATOMIC_ACQ_REL);
 	while (load(&team.ready) < block->branches)
-		if (++spins % 64 == 0)
-			sched_yield();
+		give_way(++spins);
 	if (block->hold || !take_turns(number))
 		linger(team.variation, number);
 	block->branch[number](team.vm);
@@ -179,6 +193,5 @@ void team_run(struct vm *vm, const struct race_block *block, u32 variation,
 		futex(&team.turn, FUTEX_WAKE, MAX_BRANCHES);
 	run_branch(0);
 	while (load(&team.done) < team.threads + 1)
-		if (++spins % 64 == 0)
-			sched_yield();
+		give_way(++spins);
 }
