@@ -221,6 +221,12 @@ bool record_flush_due(void)
 	return record_flush();
 }
 
+void record_stream(void)
+{
+	if (end_to)
+		record_flush_due();
+}
+
 void step_begin(void)
 {
 	if (captured.text) {

@@ -77,6 +77,9 @@ bool record_flush(void);
 /* The same, but only where the last time is long enough ago. */
 bool record_flush_due(void);
 
+/* The same in a child that runs many scenarios; for one that runs one, the runner does it. */
+void record_stream(void);
+
 /* A step's line: begin, its channels, end. */
 void step_begin(void);
 void step_key(const char *key);

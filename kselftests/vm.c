@@ -64,6 +64,9 @@ void step_finish(struct vm *vm)
 		live_record(vm);
 	}
 	step_end();
+	/* A long scenario is heard of while it runs. */
+	if (!record_is_captured())
+		record_stream();
 }
 
 /* --- stage-1 tables --------------------------------------------------------- */
