@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Writes docs/races.md: who meets whom on a page, what may come of it, and how often it did.
 
-    python ci/race_docs.py [--repeat N] KERNEL…     such as debian:bookworm debian:trixie
-    python ci/race_docs.py                          writes the page anew from docs/races.json
+    python ci/race_docs.py [--repeat N] [--only WORD] KERNEL…     such as debian:trixie
+    python ci/race_docs.py              writes the page anew from docs/races.json
 
 Run in the project's virtual environment; boots each kernel. What was seen is kept in
 docs/races.json, one entry a kernel, so that kernels can be run one after another.
@@ -55,13 +55,14 @@ def main() -> int:
     """Run the table on the kernels that are named, and write the page."""
     parser = argparse.ArgumentParser(description="writes docs/races.md")
     parser.add_argument("--repeat", type=int, default=60, help="repeats of a block")
+    parser.add_argument("--only", default="", help="scenarios with this in their id")
     parser.add_argument("kernels", nargs="*", help="such as debian:trixie")
     arguments = parser.parse_args()
     data = json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else {}
     bad = False
     for kernel in arguments.kernels:
-        release, seen = _run(kernel, arguments.repeat)
-        data[release] = seen
+        release, seen = _run(kernel, arguments.repeat, arguments.only)
+        data[release] = data.get(release, {}) | seen if arguments.only else seen
         bad |= any(one["verdict"] not in ("MATCH", "SKIP") for one in seen.values())
         DATA.write_text(json.dumps(data, indent=0, sort_keys=True) + "\n", encoding="utf-8")
     PAGE.write_text(_page(data), encoding="utf-8")
@@ -72,10 +73,11 @@ def main() -> int:
 # --- running -------------------------------------------------------------------------------------
 
 
-def _run(kernel: str, repeat: int) -> tuple[str, dict[str, Any]]:
+def _run(kernel: str, repeat: int, only: str) -> tuple[str, dict[str, Any]]:
     """The kernel's release, and per scenario what came of it."""
     scenarios = [row_scenario(row, repeat) for count in (2, 4) for row in rows(count)]
     scenarios += crowds(repeat)
+    scenarios = [one for one in scenarios if only in one.id]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.yaml"
         path.write_text("---\n".join(dump_yaml(one) for one in scenarios), encoding="utf-8")
