@@ -22,7 +22,7 @@ from harness.cli.options import (
     print_json,
     profile_option,
 )
-from harness.cli.plans import machine_options, plans_from
+from harness.cli.plans import machine_options, plans_from, with_cpus_for
 from harness.compare import explain_finding, pair
 from harness.report import diff_lines, finding_json, summary_lines
 from harness.report.diff import Line
@@ -76,6 +76,7 @@ def command(
     if what and all(Path(name).exists() or name == "-" for name in what):
         scenarios = load_files(what)
         check_predictable(scenarios)
+        machine = with_cpus_for({scenario.suite for scenario in scenarios}, machine)
         wanted = Wanted(
             scenarios=tuple(scenarios),
             plans=tuple(plans_from(kernels, targets, machine)),
