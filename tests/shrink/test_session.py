@@ -11,7 +11,14 @@ import pytest
 from harness.shrink.oracles import KernelOracle, PairOracle
 from harness.shrink.session import between_kernels, between_profiles, shrink_finding
 from harness.shrink.signature import Signature, headline, signature_of
-from harness.vocabulary import Finding, InfraError, StepDifference, UsageError, Verdict
+from harness.vocabulary import (
+    Finding,
+    InfraError,
+    RunStatus,
+    StepDifference,
+    UsageError,
+    Verdict,
+)
 from reference_model import scenario as sc
 from reference_model.profiles import PROFILES
 from reference_model.scenario import Scenario
@@ -70,6 +77,40 @@ def test_a_wrong_kernel_that_no_knob_explains() -> None:
         "slot_add",
         "write",
     ]
+
+
+class Fragile(AsIf):
+    """A kernel that dies of an unmap behind a map; each death costs a guest."""
+
+    def __init__(self) -> None:
+        super().__init__("v6.12", "v6.12")
+        self.deaths = 0
+
+    def findings(self, scenarios: Sequence[Scenario]) -> list[Finding]:
+        return [self._one(finding) for finding in super().findings(scenarios)]
+
+    def _one(self, finding: Finding) -> Finding:
+        names = [step.name for step in finding.scenario.steps]
+        if "map" not in names or "unmap" not in names[names.index("map") :]:
+            return finding
+        self.deaths += 1
+        at = names.index("unmap", names.index("map"))
+        assert finding.run is not None
+        run = msgspec.structs.replace(finding.run, status=RunStatus.CRASH, step=at, steps=())
+        return msgspec.structs.replace(
+            finding, run=run, verdict=Verdict.CRASH, reason=f"kernel BUG at mm/x.c:{self.deaths}!"
+        )
+
+
+def test_a_crash_costs_few_deaths() -> None:
+    noise = tuple(sc.Flush(ipa=at << 21, size=0x1000) for at in range(20))
+    steps = (*noise, *OVER.steps, *noise, sc.Unmap(ipa=0, size=0x1000), *noise)
+    side = Fragile()
+    (finding,) = side.findings([msgspec.structs.replace(OVER, steps=steps)])
+    shrunk = shrink_finding(finding, side, quiet)
+    assert [step.name for step in shrunk.scenario.steps] == ["map", "unmap"]
+    assert shrunk.signature.verdict == "CRASH"
+    assert side.deaths < 80
 
 
 class Lucky(AsIf):
