@@ -31,6 +31,9 @@ from harness.report.kernels import kernel_pair_lines
 from harness.store import Store, default_root
 from harness.vocabulary import Finding, KernelPair, UsageError, Verdict
 
+#: Findings of one command that the model is asked about again, some thirty times each.
+_EXPLAINED = 100
+
 
 class _Form(Struct, frozen=True):
     """How the result is shown: every step and match, JSON, and the HTML file if one is wanted."""
@@ -149,7 +152,10 @@ def _sorted(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _show(findings: Sequence[Finding], form: _Form) -> None:
-    explained = [(finding, explain_finding(finding)) for finding in findings]
+    explained = [
+        (finding, explain_finding(finding) if number < _EXPLAINED else None)
+        for number, finding in enumerate(findings)
+    ]
     if form.as_json:
         print_json(
             [
@@ -161,6 +167,12 @@ def _show(findings: Sequence[Finding], form: _Form) -> None:
         diff_lines(finding, every_step=form.every, explanation=why) for finding, why in explained
     ]
     _write(blocks, form, "model against kernel")
+    if len(findings) > _EXPLAINED:
+        click.echo(
+            f"the first {_EXPLAINED} of {len(findings)} are explained; 'harness diff ID' explains "
+            "any",
+            err=True,
+        )
 
 
 def _show_pairs(pairs: Sequence[KernelPair], form: _Form) -> int:

@@ -38,7 +38,7 @@ from reference_model.scenario import Scenario
 from reference_model.stage2_sources import KNOB_SOURCES
 
 _SECTIONS = ("stage2", "fault")
-#: Steps up to which a whole scenario is predicted again for each knob.
+#: Steps up to which a scenario is predicted again for each knob.
 _MAX_STEPS = 2_000
 
 
@@ -117,6 +117,12 @@ def explain(
     the profile ``kernel`` has is named first.
     """
     first = differences[0].step
+    if first > _MAX_STEPS:
+        return Explanation(
+            step=first,
+            profile=profile.name,
+            note=f"not explained: it is behind step {_MAX_STEPS}; harness shrink makes it smaller",
+        )
     channels = tuple(one.channel for one in differences if one.step == first)
     scenario = msgspec.structs.replace(scenario, expect=())
     head, head_run = _head(scenario, run, first)

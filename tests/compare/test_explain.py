@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 import pytest
 
@@ -70,6 +72,15 @@ def test_of_two_knobs_each_explains_its_own_step() -> None:
     assert explanation.step == 0
     assert not any(flip.whole for flip in explanation.flips)
     assert "v6.12" in explanation.profiles
+
+
+def test_what_comes_late_in_a_long_scenario_is_not_explained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.modules["harness.compare.explain"], "_MAX_STEPS", 0)
+    explanation = explained(as_if(OVER, "v6.1", "v6.12"))
+    assert explanation.flips == ()
+    assert "harness shrink" in explanation.note
 
 
 def test_env_of_the_command_line_counts() -> None:
