@@ -4,6 +4,7 @@
  * every kernel header that it includes is this one.
  */
 #ifndef SHIM_H
+#define __user
 #define SHIM_H
 
 #include <errno.h>
