@@ -4,7 +4,6 @@
  * every kernel header that it includes is this one.
  */
 #ifndef SHIM_H
-#define __user
 #define SHIM_H
 
 #include <errno.h>
@@ -29,6 +28,7 @@ typedef u64 kvm_pte_t;
 #define _IOR(a, b, c)		0
 #define _IOWR(a, b, c)		0
 #define __printf(a, b)
+#define __user
 #define GFP_KERNEL		0
 #define PAGE_SIZE		(1UL << PAGE_SHIFT)
 #define U64_MAX			UINT64_MAX
