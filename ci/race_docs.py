@@ -200,6 +200,7 @@ A block was mapped without execute permission, its slot is logged since, and a v
 fills the vCPU's cache of table pages only for a translation fault, or for a *write* that is
 logged. A vCPU whose cache is empty, such as one that has not faulted before, runs into
 `WARN_ON(!mc->nobjs)` and takes a page from the atomic reserve. No page and no mark is lost.
+7.3 fills the cache for every fault on a logged slot, and shows nothing.
 """
 
 
