@@ -203,8 +203,9 @@ static void new_memory(struct slot *slot, struct backing backing)
 		give_up("MADV_HUGEPAGE");
 	if (backing.prefill)
 		prefill(slot);
-	for (at = slot->memory; backing.kind == ZERO && at < slot->memory + slot->mapped; at += page)
-		(void)*at;
+	if (backing.kind == ZERO)
+		for (at = slot->memory; at < slot->memory + slot->mapped; at += page)
+			(void)*at;
 }
 
 static void slot_add(u32 id, u64 gpa, u64 size, struct backing backing, u32 flags)
