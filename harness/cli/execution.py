@@ -87,6 +87,8 @@ def execute(
             page = report_folder(run) / "report.html"
             write_report(report, "html", page)
         summary = report.summary
+        # Not kept in the store: how many of the allowed outcomes this part of the run saw.
+        summary.outcomes.update(view.summary.outcomes)
         if as_json:
             print_json(finding_json(finding) for finding in store.findings(run.id))
         elif diff_only:
