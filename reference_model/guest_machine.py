@@ -31,6 +31,8 @@ __all__ = ["GuestMachine", "UnpredictableError", "advance", "predict_guest"]
 
 #: States that a scenario may be in at once.
 _MAX_STATES = 64
+#: Runs of leaves that are predicted; behind a step with more the channel is not compared.
+MAX_RUNS = 1024
 
 
 def predict_guest(
@@ -121,7 +123,8 @@ class GuestMachine:
             raise UnpredictableError(index, str(error)) from None
         if self._hides_tables:
             return msgspec.structs.replace(seen, maps=UNSET)
-        return msgspec.structs.replace(seen, leaves=self.memory.stage2.runs())
+        leaves = self.memory.stage2.runs(MAX_RUNS)
+        return msgspec.structs.replace(seen, leaves=UNSET if leaves is None else leaves)
 
     def may_choose(self, op: sc.GuestOp) -> bool:
         """True where :meth:`step` may ask the chooser."""

@@ -43,6 +43,7 @@ class Stage2:
         self._table_shift = env.page_shift - 3
         self._leaves: dict[int, Leaf] = {}
         self._tables: dict[int, int] = {}
+        self._runs: tuple[LeafRun, ...] | None = None
         # The runtime's own pages stay mapped: their tables never go away.
         self._tables[self._table(RESERVED_GPA.start >> env.page_shift)] = 1
 
@@ -78,6 +79,7 @@ class Stage2:
         assert found is not None
         base, leaf = found
         self._leaves[base] = replace(leaf, w=leaf.w or w, x=leaf.x or x)
+        self._runs = None
 
     def has_table(self, gfn: int) -> bool:
         """True if a page's leaf can be installed without allocating a table page."""
@@ -86,6 +88,7 @@ class Stage2:
     def unmap(self, first: int, count: int) -> None:
         """kvm_pgtable_stage2_unmap: every leaf that the range meets, and emptied tables."""
         for base in self._meeting(first, count):
+            self._runs = None
             leaf = self._leaves.pop(base)
             if leaf.pages == 1:
                 table = self._table(base)
@@ -97,6 +100,7 @@ class Stage2:
         """kvm_pgtable_stage2_wrprotect over a range, holes notwithstanding."""
         for base in self._meeting(first, count):
             if self._leaves[base].w:
+                self._runs = None
                 self._leaves[base] = replace(self._leaves[base], w=False)
 
     def split(self, first: int, count: int, chunk: int) -> None:
@@ -126,14 +130,26 @@ class Stage2:
         if found is None or found[1].af == young:
             return False
         self._leaves[found[0]] = replace(found[1], af=young)
+        self._runs = None
         return True
 
     def first_leaves(self, first: int, count: int) -> list[int]:
         """First guest frames of the leaves that a range meets, ascending."""
         return self._meeting(first, count)
 
-    def runs(self) -> tuple[LeafRun, ...]:
-        """The ``leaves`` channel: maximal runs of equal leaves, physical addresses left at 0."""
+    def runs(self, most: int | None = None) -> tuple[LeafRun, ...] | None:
+        """The ``leaves`` channel: maximal runs of equal leaves, physical addresses left at 0.
+
+        None where there are more than ``most``.
+        """
+        if self._runs is None:
+            runs = self._folded(most)
+            if runs is None:
+                return None
+            self._runs = runs
+        return self._runs
+
+    def _folded(self, most: int | None) -> tuple[LeafRun, ...] | None:
         shift = self.env.page_shift
         out: list[LeafRun] = []
         last: tuple[int, Leaf] | None = None
@@ -144,11 +160,14 @@ class Stage2:
             else:
                 prot = "r" + ("w" if leaf.w else "") + ("x" if leaf.x else "")
                 out.append((base << shift, leaf.pages << shift, 0, prot, 0, leaf.af, "normal", 1))
+                if most is not None and len(out) > most:
+                    return None
             last = (base, leaf)
         return tuple(out)
 
     def _put(self, base: int, leaf: Leaf) -> None:
         self._leaves[base] = leaf
+        self._runs = None
         if leaf.pages == 1:
             table = self._table(base)
             self._tables[table] = self._tables.get(table, 0) + 1
