@@ -1,3 +1,4 @@
+{# SPDX-License-Identifier: GPL-2.0-only #}
 /* --- what a step showed, and what it should have --------------------------- */
 
 static const char *title;

@@ -1,3 +1,4 @@
+{# SPDX-License-Identifier: GPL-2.0-only #}
 int main(void)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
