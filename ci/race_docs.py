@@ -277,7 +277,7 @@ def _crowd_table(data: dict[str, Any], kernels: list[str]) -> str:
         "page and repeat, on average: faults, calls refused with -EAGAIN, pages marked dirty.\n"
         "`held`: all faults are let go at once, which is the worst that can happen. The cost of\n"
         "losing is one more entry of the guest, and never a lost mark: one vCPU maps and marks,\n"
-        "all others are refused.\n\n"
+        "all others are refused. On 5.10 nobody is: each maps over the last and marks again.\n\n"
         "![faults, refusals and markings by vCPUs](races-vcpus.svg)\n\n",
         "| kernel | | " + " | ".join(f"{n} vCPU{'s' if n > 1 else ''}" for n in CROWDS) + " |\n",
         "|---|---|" + "---|" * len(CROWDS) + "\n",
