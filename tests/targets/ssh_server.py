@@ -14,6 +14,9 @@ from typing import Any
 import paramiko
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
+#: Seconds in which a request is answered.
+_ANSWERED = 0.02
+
 
 class _Session(paramiko.ServerInterface):
     def __init__(self, server: SshServer) -> None:
@@ -30,7 +33,9 @@ class _Session(paramiko.ServerInterface):
         return OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        threading.Thread(target=self._server.run, args=(channel, command), daemon=True).start()
+        # The transport answers the request when this has returned. A command that had ended by
+        # then would have closed the channel that the client still waits to get.
+        threading.Timer(_ANSWERED, self._server.run, args=(channel, command)).start()
         return True
 
 
