@@ -11,7 +11,7 @@ prediction's time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -21,22 +21,6 @@ from msgspec import UNSET, Struct, UnsetType
 LeafRun: TypeAlias = tuple[int, int, int, str, int, bool, str, int]
 #: ``[ipa, size, value, count]``: invalid entries that carry an owner or a type.
 AnnotationRun: TypeAlias = tuple[int, int, int, int]
-
-
-_Run = TypeVar("_Run")
-_shared: dict[Any, Any] = {}
-_MOST_SHARED = 1 << 18
-
-
-def share(run: _Run) -> _Run:
-    """A run that is equal to this one, mostly the very object that was given out before.
-
-    Long lists of runs are held against each other step after step, and what is the same object
-    need not be looked into. Nothing else depends on it.
-    """
-    if len(_shared) >= _MOST_SHARED:
-        _shared.clear()
-    return cast("_Run", _shared.setdefault(run, run))
 
 
 class Observation(

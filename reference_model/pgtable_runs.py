@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 
 from reference_model import pte
-from reference_model.outcome import AnnotationRun, LeafRun, share
+from reference_model.outcome import AnnotationRun, LeafRun
 from reference_model.pgtable import Leaf, Link, Note, Table
 
 
@@ -111,7 +111,7 @@ def _splice_leaves(runs: list[LeafRun], low: int, high: int, fresh: list[LeafRun
     if stop < len(runs):
         _add_leaf(whole, runs[stop])
         stop += 1
-    runs[first:stop] = map(share, whole)
+    runs[first:stop] = whole
 
 
 def _splice_notes(
@@ -133,4 +133,4 @@ def _splice_notes(
     if stop < len(runs):
         _add_note(whole, runs[stop])
         stop += 1
-    runs[first:stop] = map(share, whole)
+    runs[first:stop] = whole

@@ -13,8 +13,6 @@ from typing import TypeAlias, TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from reference_model.outcome import share
-
 _Run = TypeVar("_Run")
 Delta: TypeAlias = tuple[int, int, tuple[_Run, ...]]
 
@@ -30,11 +28,11 @@ def expand(
     both forms, or a difference to more runs than there were.
     """
     if delta is UNSET:
-        return full if full is UNSET else tuple(map(share, full))
+        return full
     if full is not UNSET:
         raise ValueError("a list and its difference in one record")
     known = () if before is UNSET else before
     head, tail, runs = delta
     if head < 0 or tail < 0 or head + tail > len(known):
         raise ValueError(f"a difference to {head} + {tail} runs, where there were {len(known)}")
-    return (*known[:head], *map(share, runs), *known[len(known) - tail :])
+    return (*known[:head], *runs, *known[len(known) - tail :])
