@@ -252,6 +252,13 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     outcomes: tuple[int, int] = (0, 0)
 
     @property
+    def died(self) -> Verdict | None:
+        """CRASH or HANG where the kernel ended it so, also where that is KNOWN; else None."""
+        if self.verdict is Verdict.KNOWN and self.run is not None:
+            return Verdict.HANG if self.run.status is RunStatus.HANG else None
+        return self.verdict if self.verdict in (Verdict.CRASH, Verdict.HANG) else None
+
+    @property
     def step(self) -> int | None:
         """The first step that differs, or the one at which the run ended early."""
         if self.differences:

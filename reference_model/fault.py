@@ -183,15 +183,10 @@ class GuestMemory:
         # kvm_handle_guest_abort, in its order. A stage-1 walk counts as a write only with a
         # permission fault (kvm_is_write_fault).
         if found is None and gpa >> self.ipa_bits and self.knobs.oob_injects:
-            if access.level is not None and self.knobs.walk_abort_has_level:
-                # inject_abt64 (7.2) looks for the level of a failed walk, and is given the IPA
-                # for the VA (kvm_handle_guest_abort, "Falls between the IPA range"): it finds
-                # none and injects nothing. Seen on 7.2.13 and 7.3.4: a vCPU that never gets on.
-                raise UndefinedError(
-                    f"the stage-1 table at {gpa:#x} lies beyond the VM's IPA size: this kernel "
-                    "injects nothing and the vCPU repeats its walk for ever; take a table below"
-                )
-            # The address is the IPA here, with the low bits of the virtual one.
+            # The address is the IPA here, with the low bits of the virtual one. From 7.2 on, for
+            # a stage-1 walk this is a promise that no kernel keeps: inject_abt64 is to tell the
+            # level, takes that IPA for the VA to walk, finds nothing and injects nothing
+            # (scenarios/known.yaml).
             return self._inject(access, gpa & -_FIPA_STEP | access.va & (_FIPA_STEP - 1), trail)
         trail.faults += 1
         slot = self.slot_at(gfn)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Known divergences: a reviewed list that turns a DIVERGE into KNOWN.
+"""Known divergences: a reviewed list that turns a DIVERGE, or a HANG, into KNOWN.
 
 An entry is narrow on purpose, so that it hides no other bug: it names scenarios, kernels and
-channels, and is KNOWN only what differs on none but those channels. An entry that is past its
-date, or whose scenarios ran and matched, is told.
+channels, and is KNOWN only what differs on none but those channels. A HANG has none: its entry
+names scenarios and kernels. An entry that is past its date, or whose scenarios ran and matched, is
+told.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import msgspec
 import yaml
@@ -26,18 +28,20 @@ class KnownDivergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """One entry.
 
     ``scenario`` is a glob on scenario ids, ``kernels`` are globs on releases (``uname -r``);
-    neither may be all wildcard. ``channels`` are those on which it differs, ``operations`` the
-    steps' operations at which it does (none named: any). ``link`` names a thread or a commit by
-    its title; ``review`` is the day (YYYY-MM-DD) on which to look again.
+    neither may be all wildcard. ``verdict`` is what would be said without the entry. Of a DIVERGE
+    ``channels`` are those on which it differs, ``operations`` the steps' operations at which it
+    does (none named: any); a HANG has neither. ``link`` names a thread or a commit by its title;
+    ``review`` is the day (YYYY-MM-DD) on which to look again.
     """
 
     title: str
     scenario: str
-    channels: tuple[str, ...]
     kernels: tuple[str, ...]
     reason: str
     link: str
     review: datetime.date
+    verdict: Literal["DIVERGE", "HANG"] = "DIVERGE"
+    channels: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
 
     def concerns(self, scenario: str, release: str) -> bool:
@@ -47,8 +51,8 @@ class KnownDivergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         )
 
     def explains(self, judgement: Judgement, scenario: Scenario, release: str) -> bool:
-        """True where it accounts for every difference."""
-        if not self.concerns(scenario.id, release):
+        """True where it accounts for the verdict, and for every difference."""
+        if judgement.verdict.value != self.verdict or not self.concerns(scenario.id, release):
             return False
         return all(
             one.channel in self.channels
@@ -63,7 +67,7 @@ class KnownList:
     def __init__(self, entries: Sequence[KnownDivergence] = ()) -> None:
         self._entries = tuple(entries)
         self._matched: set[str] = set()
-        self._diverged: set[str] = set()
+        self._seen: set[str] = set()
 
     def apply(
         self, judgement: Judgement, scenario: Scenario, release: str
@@ -73,11 +77,9 @@ class KnownList:
             self._matched.update(
                 entry.title for entry in self._entries if entry.concerns(scenario.id, release)
             )
-        if judgement.verdict is not Verdict.DIVERGE:
-            return judgement, ""
         for entry in self._entries:
             if entry.explains(judgement, scenario, release):
-                self._diverged.add(entry.title)
+                self._seen.add(entry.title)
                 reason = f"{entry.title}: {judgement.reason}"
                 known = msgspec.structs.replace(judgement, verdict=Verdict.KNOWN, reason=reason)
                 return known, entry.title
@@ -87,7 +89,7 @@ class KnownList:
         """A line for each entry that is past its date, or explains nothing any more."""
         lines = []
         for entry in self._entries:
-            if entry.title in self._matched and entry.title not in self._diverged:
+            if entry.title in self._matched and entry.title not in self._seen:
                 lines.append(
                     f"known divergence '{entry.title}': its scenarios ({entry.scenario}) ran and "
                     "matched; take the entry out"
@@ -133,8 +135,14 @@ def _problem(entry: KnownDivergence, titles: set[str]) -> str:
     for pattern in (entry.scenario, *entry.kernels):
         if not pattern.strip("*?[]!.- "):
             return f"'{pattern}' fits anything and would hide new bugs; name a part of it"
-    if not entry.kernels or not entry.channels:
-        return "kernels and channels must each name at least one"
+    if not entry.kernels:
+        return "kernels must name at least one"
+    if entry.verdict == "HANG":
+        if entry.channels or entry.operations:
+            return "a HANG is told by its scenario alone; take channels and operations out"
+        return ""
+    if not entry.channels:
+        return "channels must name at least one"
     for channel in entry.channels:
         if channel not in CHANNELS:
             return f"no channel '{channel}'; there are {', '.join(CHANNELS)}"

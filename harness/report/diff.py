@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import UNSET
 
 from harness.report.leaves import leaf_pictures
-from harness.vocabulary import Explanation, Finding, KnobReason, StepDifference, Verdict
+from harness.vocabulary import Explanation, Finding, KnobReason, StepDifference
 from reference_model.describe import describe, value_text
 from reference_model.outcome import Observation
 
@@ -77,9 +77,7 @@ def first_bad_step(finding: Finding) -> int | None:
     """The first step that differs, or the one at which the run ended early; None: neither."""
     if finding.differences:
         return min(difference.step for difference in finding.differences)
-    if finding.run is not None and finding.verdict in (Verdict.CRASH, Verdict.HANG):
-        return finding.run.step
-    return None
+    return finding.step if finding.died is not None else None
 
 
 def shown_steps(

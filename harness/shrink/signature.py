@@ -47,13 +47,12 @@ class Signature(Struct, frozen=True, kw_only=True):
 
 def signature_of(finding: Finding) -> Signature | None:
     """The signature of a finding; None of one that shows nothing (MATCH, SKIP, INFRA)."""
-    if finding.verdict in (Verdict.CRASH, Verdict.HANG):
-        step = finding.run.step if finding.run is not None else None
+    if finding.died is not None:
         return Signature(
-            verdict=finding.verdict.value,
-            op=_op(finding.scenario, step),
+            verdict=finding.died.value,
+            op=_op(finding.scenario, finding.step),
             details=frozenset({headline(finding.reason)})
-            if finding.verdict is Verdict.CRASH
+            if finding.died is Verdict.CRASH
             else frozenset(),
         )
     against_model = [one for one in finding.differences if one.against == "model"]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ from reference_model.profiles import PROFILES, Environment
 from reference_model.scenario import Scenario
 from tests.execute import fake
 
-#: (scenario, how often it has run before, what the model says) -> what the kernel does.
+#: (scenario, how often it has run before, what the model says) -> what the kernel does; it hangs
+#: in the first step that is not there.
 Fault = Callable[[Scenario, int, tuple[Observation, ...]], tuple[Observation, ...]]
 
 
@@ -70,7 +72,11 @@ class Simulated(fake.FakeTarget):
             for n, step in enumerate(steps):
                 record = msgspec.json.encode(msgspec.to_builtins(step) | {"n": n}).decode()
                 script.append(f"# step {record}")
-            script += ['# end {"status":"done","us":2500}', f"ok {at + 1} {scenario.id}"]
+            if len(steps) < len(predicted.steps):
+                end = {"status": "hang", "detail": "no step within 10 s", "step": len(steps)}
+                script += [f"# end {json.dumps(end)}", f"not ok {at + 1} {scenario.id}"]
+            else:
+                script += ['# end {"status":"done","us":2500}', f"ok {at + 1} {scenario.id}"]
         return [*script, fake.Exit(0)]
 
 

@@ -99,7 +99,7 @@ def test_what_does_not_come_again_is_flaky(lab: Lab, capsys: pytest.CaptureFixtu
     assert told["repeats"][0]["observed"]["ret"] == 0
 
 
-def known(tmp_path: Path, **change: str) -> str:
+def known(tmp_path: Path, **change: str | None) -> str:
     file = tmp_path / "known.yaml"
     entry = {
         "title": "77 for a while",
@@ -111,6 +111,7 @@ def known(tmp_path: Path, **change: str) -> str:
         "review": "2999-01-01",
         **change,
     }
+    entry = {key: value for key, value in entry.items() if value is not None}
     file.write_text(json.dumps([entry]))
     return str(file)
 
@@ -124,6 +125,25 @@ def test_a_known_divergence_is_no_failure(
     assert "1 known" in out
     assert "known 1: 77 for a while" in out
     assert "take the entry out" not in out
+
+
+def test_a_known_hang_is_no_failure(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.fault = lambda scenario, times, steps: steps[:2] if scenario.id.endswith("3") else steps
+    assert campaign() == 1
+    (hang,) = [line for line in capsys.readouterr().out.splitlines() if "✗ HANG" in line]
+    assert "step 2" in hang
+    file = known(tmp_path, verdict="HANG", channels=None)
+    assert campaign("--known", file) == 0
+    out = capsys.readouterr().out
+    assert f"{COUNT - 1} match" in out
+    assert "1 known" in out
+    assert "known 1: 77 for a while" in out
+    assert run("diff", "--all") == 0
+    shown = capsys.readouterr().out
+    assert "KNOWN 77 for a while: no step within 10 s" in shown
+    assert re.search(r"^✗ +2 ", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

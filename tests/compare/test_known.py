@@ -80,6 +80,50 @@ def test_operations_narrow_it() -> None:
         assert (judgement.verdict is Verdict.KNOWN) is hit
 
 
+HANGS = """
+- title: a vCPU that never gets on
+  scenario: dirty-*
+  verdict: HANG
+  kernels: ["7.2.*"]
+  reason: nothing is injected
+  link: "KVM: arm64: inject something"
+  review: 2027-01-31
+"""
+HANG = Judgement(verdict=Verdict.HANG, reason="no step within 10 s")
+
+
+def test_it_turns_a_hang_into_a_known_one() -> None:
+    known = KnownList(parse_known(HANGS, "known.yaml"))
+    known.apply(Judgement(verdict=Verdict.MATCH), SCENARIO, "7.2.13")
+    judgement, title = known.apply(HANG, SCENARIO, "7.2.13")
+    assert judgement.verdict is Verdict.KNOWN
+    assert title == "a vCPU that never gets on"
+    assert judgement.reason == f"{title}: no step within 10 s"
+    assert known.complaints(TODAY) == []
+
+
+@pytest.mark.parametrize("other", set(Verdict) - {Verdict.HANG})
+def test_a_hang_that_is_known_hides_no_other_verdict(other: Verdict) -> None:
+    known = KnownList(parse_known(HANGS, "known.yaml"))
+    judgement = msgspec.structs.replace(diverge("faults"), verdict=other)
+    assert known.apply(judgement, SCENARIO, "7.2.13") == (judgement, "")
+    assert known.apply(HANG, SCENARIO, "6.12.9") == (HANG, "")
+    elsewhere = msgspec.structs.replace(SCENARIO, id="clean-a")
+    assert known.apply(HANG, elsewhere, "7.2.13") == (HANG, "")
+
+
+def test_a_divergence_that_is_known_hides_no_hang() -> None:
+    known = KnownList(parse_known(TEXT, "known.yaml"))
+    assert known.apply(HANG, SCENARIO, "6.12.9") == (HANG, "")
+
+
+@pytest.mark.parametrize("line", ["channels: [faults]", "operations: [read]"])
+def test_a_hang_has_no_channels_and_no_operations(line: str) -> None:
+    with pytest.raises(UsageError, match="take channels and operations out") as raised:
+        parse_known(f"{HANGS}  {line}\n", "known.yaml")
+    assert "entry 1 ('a vCPU that never gets on')" in str(raised.value)
+
+
 def test_an_entry_that_matches_nothing_any_more_is_told() -> None:
     known = KnownList(parse_known(TEXT, "known.yaml"))
     match = Judgement(verdict=Verdict.MATCH)
@@ -108,6 +152,8 @@ def test_an_entry_past_its_date_is_told() -> None:
         (('["6.12.*"]', "[]"), "at least one"),
         (("[faults]", "[]"), "at least one"),
         (("[faults]", "[fault]"), "no channel 'fault'"),
+        (("  channels: [faults]", ""), "channels must name at least one"),
+        (("  channels: [faults]", "  verdict: CRASH"), "entry 1"),
         (("2027-01-31", "soon"), "entry 1"),
         (("  link: ", "  lnk: "), "entry 1"),
         (("the tracepoint fires twice", '""'), "reason is empty"),

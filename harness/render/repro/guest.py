@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from harness.render.text import WIDTH, columns, comment_text
-from harness.vocabulary import Finding, UsageError, Verdict
+from harness.vocabulary import Finding, UsageError
 from reference_model import scenario as sc
 from reference_model.describe import describe
 from reference_model.outcome import Observation, Prediction
@@ -132,7 +132,7 @@ def guest_values(
 
 def _refuse_unseen(finding: Finding) -> None:
     """A file that passes where the kernel is wrong would be a lie."""
-    if finding.verdict in (Verdict.CRASH, Verdict.HANG):
+    if finding.died is not None:
         return
     channels = [one.channel for one in finding.differences if one.against == "model"]
     if channels and not set(channels) & set(READABLE):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from harness.render.repro.words import channel_words
 from harness.render.text import WIDTH, comment_text
-from harness.vocabulary import Explanation, Finding, Verdict
+from harness.vocabulary import Explanation, Finding
 from reference_model.describe import describe
 
 _MOST_CHANNELS = 4
@@ -40,10 +40,10 @@ def _filled(text: str, hang: str = "") -> list[str]:
 
 
 def _difference(finding: Finding) -> list[str]:
-    if finding.verdict in (Verdict.CRASH, Verdict.HANG):
-        step = finding.run.step if finding.run is not None else None
+    if finding.died is not None:
+        step = finding.step
         at = "" if step is None else f" in step {step} ({describe(finding.scenario.steps[step])})"
-        lines = _filled(f"Expected: every step ends. Seen: {finding.verdict.value}{at}:", "  ")
+        lines = _filled(f"Expected: every step ends. Seen: {finding.died.value}{at}:", "  ")
         log = finding.run.log[:_MOST_LOG] if finding.run is not None else ()
         return lines + _filled(finding.reason, "  ") + [f"  {comment_text(one)}" for one in log]
     against_model = [one for one in finding.differences if one.against == "model"]

@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct
 
 from harness.render.repro.words import leaf_words, owner_words
 from harness.render.text import WIDTH, columns, comment_text
-from harness.vocabulary import Finding, UsageError, Verdict
+from harness.vocabulary import Finding, UsageError
 from reference_model import scenario as sc
 from reference_model.describe import describe, errno_name
 from reference_model.outcome import AnnotationRun, LeafRun, Observation, Prediction
@@ -127,7 +127,7 @@ def _api(finding: Finding, profile: SemanticsProfile) -> _Api:
 
 def _refuse_unseen(finding: Finding) -> None:
     """A module that passes where the kernel is wrong would be a lie."""
-    if finding.verdict in (Verdict.CRASH, Verdict.HANG):
+    if finding.died is not None:
         return
     channels = [one.channel for one in finding.differences if one.against == "model"]
     if channels and not set(channels) & set(READABLE):

@@ -194,6 +194,16 @@ def test_a_crash_is_told_by_its_log() -> None:
     assert "mm/x.c:1!" in said
 
 
+def test_a_known_hang_is_told_as_one() -> None:
+    finding = as_if(DIRTY, "v6.12", "v6.12")
+    assert finding.run is not None
+    run = msgspec.structs.replace(finding.run, status=RunStatus.HANG, step=1)
+    known = msgspec.structs.replace(
+        finding, verdict=Verdict.KNOWN, known="an old story", run=run, reason="no step within 10 s"
+    )
+    assert "HANG in step 1" in comment(rendered(known))
+
+
 def compiled(text: str, folder: Path) -> str:
     """What the compiler has to say of the program."""
     source = folder / "t.c"
