@@ -40,7 +40,7 @@ class Listener(Protocol):
     def on_target(self, info: TargetInfo, profile: SemanticsProfile, note: str) -> None:
         """A target is ready to run."""
 
-    def on_finding(self, finding: Finding, not_compared: Sequence[str]) -> None:
+    def on_finding(self, finding: Finding) -> None:
         """A scenario is judged."""
 
     def on_note(self, text: str) -> None:
@@ -121,7 +121,7 @@ class Bench:
             outcomes=judgement.outcomes,
             env=dict(self.settings.env),
         )
-        self.listener.on_finding(finding, finding.not_compared)
+        self.listener.on_finding(finding)
 
 
 def is_judged(settings: Settings, target: str, scenario: Scenario) -> bool:

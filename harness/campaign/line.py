@@ -172,6 +172,5 @@ def _all_infra(
                 verdict=Verdict.INFRA,
                 reason=reason,
                 short_id=short_id(settings.run_id, scenario.id, info.name),
-            ),
-            (),
+            )
         )

@@ -63,7 +63,7 @@ class _Clock:
     def on_target(self, info: TargetInfo, profile: SemanticsProfile, note: str) -> None:
         """Nothing to note."""
 
-    def on_finding(self, finding: Finding, not_compared: Sequence[str]) -> None:
+    def on_finding(self, finding: Finding) -> None:
         """Count and time a verdict."""
         with self.lock:
             self.first = self.first or time.monotonic()

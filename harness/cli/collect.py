@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import Sequence
 
 import click
 from msgspec import Struct
@@ -46,9 +45,9 @@ class Collector:
         for channel, reason in info.missing.items():
             click.echo(f"        without {channel}: {reason}", err=True)
 
-    def on_finding(self, finding: Finding, not_compared: Sequence[str]) -> None:
+    def on_finding(self, finding: Finding) -> None:
         """One more for the plan that runs."""
-        self.summary.add(finding, not_compared)
+        self.summary.add(finding)
         self.findings[-1].append(finding)
 
     def on_note(self, text: str) -> None:

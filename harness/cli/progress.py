@@ -162,9 +162,8 @@ class RunView:
         for channel, reason in info.missing.items():
             self._say(f"        without {channel}: {reason}")
 
-    def on_finding(self, finding: Finding, not_compared: Sequence[str]) -> None:
+    def on_finding(self, finding: Finding) -> None:
         """Count it, keep it, and show that time passes."""
-        del not_compared  # the finding names them
         self.keep(finding)
         with self._lock:
             known = self.targets.get(finding.target.name)

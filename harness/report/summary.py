@@ -34,10 +34,9 @@ class Summary:
         self.micros = 0
         self._targets: dict[str, None] = {}
 
-    def add(self, finding: Finding, not_compared: Iterable[str] = ()) -> None:
+    def add(self, finding: Finding) -> None:
         """Take one judged scenario into the counts."""
-        channels = dict.fromkeys((*finding.not_compared, *not_compared))
-        self.take(_bare(finding, tuple(channels)), finding.target.missing)
+        self.take(_bare(finding), finding.target.missing)
         if finding.outcomes[1]:
             seen, allowed = self.outcomes.get(finding.target.name, (0, 0))
             self.outcomes[finding.target.name] = (
@@ -188,7 +187,7 @@ def _bad_lines(summary: Summary) -> list[Line]:
     return lines
 
 
-def _bare(finding: Finding, not_compared: tuple[str, ...]) -> Result:
+def _bare(finding: Finding) -> Result:
     """As much of a result as a summary needs."""
     ran = finding.run
     return Result(
@@ -203,7 +202,7 @@ def _bare(finding: Finding, not_compared: tuple[str, ...]) -> Result:
         reason=finding.reason,
         step=finding.step,
         compared=finding.compared,
-        not_compared=not_compared,
+        not_compared=finding.not_compared,
         steps=len(ran.steps) if ran is not None and finding.compared else 0,
         micros=ran.micros if ran is not None else 0,
         digest="",

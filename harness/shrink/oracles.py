@@ -164,7 +164,7 @@ class _Listener:
     def on_target(self, info: TargetInfo, profile: SemanticsProfile, note: str) -> None:
         """Known already."""
 
-    def on_finding(self, finding: Finding, not_compared: Sequence[str]) -> None:
+    def on_finding(self, finding: Finding) -> None:
         """One candidate's."""
         self.findings[finding.scenario.id] = finding
 

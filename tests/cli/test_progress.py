@@ -69,7 +69,7 @@ def test_heartbeat_where_there_is_no_terminal(
         return "1/3  1 match  0 diverge" in said[-1]
 
     with RunView("guest", 3, quiet=False) as view:
-        view.on_finding(judged(GUEST[0]), ())
+        view.on_finding(judged(GUEST[0]))
         until(beaten)
     assert f"last {GUEST[0].id} on debian:trixie" in "".join(said)
 
@@ -81,7 +81,7 @@ def test_quiet_is_quiet(
     with RunView("guest", 3, quiet=True) as view:
         view.on_target(TARGET, PROFILES["v6.12"], "a note")
         view.on_note("another")
-        view.on_finding(judged(GUEST[0]), ())
+        view.on_finding(judged(GUEST[0]))
         time.sleep(0.6)
     assert capsys.readouterr().err == ""
     assert view.summary.total == 1
@@ -108,7 +108,7 @@ def test_everything_goes_to_the_store_too() -> None:
         view.keep = kept.append
         view.on_target(TARGET, PROFILES["v6.12"], "a note")
         view.on_note("guest replaced")
-        view.on_finding(judged(GUEST[0]), ())
+        view.on_finding(judged(GUEST[0]))
     target, note, finding = kept
     assert isinstance(target, RunTarget)
     assert target.env["fwb"] == "on"
@@ -119,8 +119,8 @@ def test_everything_goes_to_the_store_too() -> None:
 def test_verbose_names_what_is_judged(capsys: pytest.CaptureFixture[str]) -> None:
     bad = msgspec.structs.replace(judged(GUEST[1]), reason="\x1b[31mred")
     with RunView("guest", 3, quiet=False, verbose=2) as view:
-        view.on_finding(judged(GUEST[0]), ())
-        view.on_finding(bad, ())
+        view.on_finding(judged(GUEST[0]))
+        view.on_finding(bad)
     err = capsys.readouterr().err
     assert f"MATCH    {GUEST[0].id}" in err
     assert r"\x1b[31mred" in err
