@@ -191,9 +191,8 @@ class ScenarioRun(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``steps`` are the observations read so far (all of them where ``status`` is DONE); ``detail``
     is the reason of a SKIP, CRASH, HANG or INFRA; ``log`` the kernel log lines that belong to it;
-    ``step`` the step at which it ended early, where that is known. ``micros``: time inside the
-    selftest; ``module_micros``: of that, in the white-box module; ``api_micros``: of that, in the
-    kernel's own functions.
+    ``step`` the step at which it ended early, where that is known. ``micros`` passed in the
+    selftest; of these ``module_micros`` in the white-box module, ``api_micros`` in the kernel's API.
     """
 
     id: str
@@ -291,6 +290,29 @@ class Result(Struct, frozen=True, kw_only=True):
     known: str = ""
 
 
+def result_of(finding: Finding, *, run: str = "", digest: str = "") -> Result:
+    """The plain facts of a finding; a summary needs neither the run nor the scenario's digest."""
+    ran = finding.run
+    return Result(
+        run=run,
+        short_id=finding.short_id,
+        scenario=finding.scenario.id,
+        suite=finding.scenario.suite,
+        target=finding.target.name,
+        release=finding.target.release,
+        profile=finding.profile,
+        verdict=finding.verdict,
+        reason=finding.reason,
+        step=finding.step,
+        compared=finding.compared,
+        not_compared=finding.not_compared,
+        steps=len(ran.steps) if ran is not None and finding.compared else 0,
+        micros=ran.micros if ran is not None else 0,
+        digest=digest,
+        known=finding.known,
+    )
+
+
 class KnobReason(Struct, frozen=True, kw_only=True):
     """A knob of a profile on which a prediction hangs, and the kernel source it was read in."""
 
@@ -303,8 +325,7 @@ class KnobReason(Struct, frozen=True, kw_only=True):
 class KnobFlip(Struct, frozen=True, kw_only=True):
     """One knob, set to another value, with which the model says what the kernel did.
 
-    ``profiles`` have that value; ``whole``: all steps agree then, else those up to the first that
-    differed.
+    ``profiles`` have that value; ``whole``: all steps agree then, not only the first that differed.
     """
 
     knob: str

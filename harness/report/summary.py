@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from harness.report.diff import Line
-from harness.vocabulary import Finding, Result, RunTarget, Verdict
+from harness.vocabulary import Finding, Result, RunTarget, Verdict, result_of
 
 _UNREAD = "not read on this target"
 
@@ -36,7 +36,7 @@ class Summary:
 
     def add(self, finding: Finding) -> None:
         """Take one judged scenario into the counts."""
-        self.take(_bare(finding), finding.target.missing)
+        self.take(result_of(finding), finding.target.missing)
         if finding.outcomes[1]:
             seen, allowed = self.outcomes.get(finding.target.name, (0, 0))
             self.outcomes[finding.target.name] = (
@@ -185,26 +185,3 @@ def _bad_lines(summary: Summary) -> list[Line]:
             which = f"{len(scenarios)} scenarios ({scenarios[0]} … {scenarios[-1]})"
         lines.append(("bad", f"✗ INFRA {which}  {release}  {reason}"))
     return lines
-
-
-def _bare(finding: Finding) -> Result:
-    """As much of a result as a summary needs."""
-    ran = finding.run
-    return Result(
-        run="",
-        short_id=finding.short_id,
-        scenario=finding.scenario.id,
-        suite=finding.scenario.suite,
-        target=finding.target.name,
-        release=finding.target.release,
-        profile=finding.profile,
-        verdict=finding.verdict,
-        reason=finding.reason,
-        step=finding.step,
-        compared=finding.compared,
-        not_compared=finding.not_compared,
-        steps=len(ran.steps) if ran is not None and finding.compared else 0,
-        micros=ran.micros if ran is not None else 0,
-        digest="",
-        known=finding.known,
-    )

@@ -4,7 +4,7 @@
 This room must never know a kernel, a target or a report.
 """
 
-from harness.store.database import Located, RunState, Store, default_root, result_of
+from harness.store.database import Located, RunState, Store, default_root
 from harness.store.packing import digest as scenario_digest
 from harness.store.recorder import Recorder
 
@@ -14,6 +14,5 @@ __all__ = [
     "RunState",
     "Store",
     "default_root",
-    "result_of",
     "scenario_digest",
 ]

@@ -29,6 +29,7 @@ from harness.vocabulary import (
     TargetInfo,
     UsageError,
     Verdict,
+    result_of,
 )
 
 #: Seconds to wait for another process that writes.
@@ -333,7 +334,7 @@ class Store:
 
 
 def _row(run: str, finding: Finding) -> tuple[object, ...]:
-    result = result_of(run, finding)
+    result = result_of(finding, run=run, digest=digest(finding.scenario))
     return (
         run,
         finding.short_id,
@@ -343,29 +344,6 @@ def _row(run: str, finding: Finding) -> tuple[object, ...]:
         msgspec.json.encode(result),
         PACKED,
         pack(finding),
-    )
-
-
-def result_of(run: str, finding: Finding) -> Result:
-    """The plain facts of a finding."""
-    ran = finding.run
-    return Result(
-        run=run,
-        short_id=finding.short_id,
-        scenario=finding.scenario.id,
-        suite=finding.scenario.suite,
-        target=finding.target.name,
-        release=finding.target.release,
-        profile=finding.profile,
-        verdict=finding.verdict,
-        reason=finding.reason,
-        step=finding.step,
-        compared=finding.compared,
-        not_compared=finding.not_compared,
-        steps=len(ran.steps) if ran is not None and finding.compared else 0,
-        micros=ran.micros if ran is not None else 0,
-        digest=digest(finding.scenario),
-        known=finding.known,
     )
 
 

@@ -8,8 +8,15 @@ from collections.abc import Sequence
 import msgspec
 
 from harness.report import RunReport
-from harness.store import result_of
-from harness.vocabulary import Finding, RunInfo, RunStatus, RunTarget, ScenarioRun, Verdict
+from harness.vocabulary import (
+    Finding,
+    RunInfo,
+    RunStatus,
+    RunTarget,
+    ScenarioRun,
+    Verdict,
+    result_of,
+)
 from tests.store.samples import P61, P612, TARGET, crashed, judged, scenarios
 
 NASTY = "</pre><script>alert('x')</script> ]]> & \x1b[2J\x00\x07 # not ok 9 ¶ \ufffe \U0001f427"
@@ -34,7 +41,7 @@ def report_of(findings: Sequence[Finding], **more: object) -> RunReport:
             RunTarget(info=one.target, profile=one.profile, env={"granule": "4K", "mode": "vhe"})
             for one in targets.values()
         ),
-        results=[result_of(INFO.id, finding) for finding in findings],
+        results=[result_of(finding, run=INFO.id) for finding in findings],
         findings=lambda: [
             one for one in findings if one.verdict not in (Verdict.MATCH, Verdict.SKIP)
         ],

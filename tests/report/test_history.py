@@ -7,11 +7,10 @@ import msgspec
 import pytest
 
 from harness.report.history import history
-from harness.store import result_of
-from harness.vocabulary import Result, Verdict
+from harness.vocabulary import Result, Verdict, result_of
 from tests.store.samples import judged, scenarios
 
-BASE = result_of("r1", judged(scenarios("guest", 1)[0]))
+BASE = result_of(judged(scenarios("guest", 1)[0]), run="r1")
 
 
 def results(
