@@ -192,7 +192,7 @@ class ScenarioRun(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``steps`` are the observations read so far (all of them where ``status`` is DONE); ``detail``
     is the reason of a SKIP, CRASH, HANG or INFRA; ``log`` the kernel log lines that belong to it;
     ``step`` the step at which it ended early, where that is known. ``micros`` passed in the
-    selftest; of these ``module_micros`` in the white-box module, ``api_micros`` in the kernel's API.
+    selftest; of them ``module_micros`` in the white-box module, ``api_micros`` in the kernel's own.
     """
 
     id: str

@@ -46,7 +46,7 @@ _SHOWING = ("--resume", "-q", "--quiet", "-v", "-vv", "--verbose", "--json")
 @click.option(
     "-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Targets at once."
 )
-@click.option("--known", metavar="FILE", help="Known divergences; default: scenarios/known.yaml.")
+@click.option("--known", metavar="FILE", help="Known findings; default: scenarios/known.yaml.")
 @click.option(
     "--resume",
     is_flag=True,

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
 
-from harness.render.repro.guest import guest_values
+from harness.render.repro import guest, pgtable
 from harness.render.repro.heading import heading
-from harness.render.repro.pgtable import pgtable_values
 from harness.resources import resource_dir
 from harness.vocabulary import Explanation, Finding, UsageError
 from reference_model.outcome import Prediction
@@ -46,18 +46,33 @@ def render_repro(
 def _values(finding: Finding, prediction: Prediction, flavour: str) -> tuple[dict[str, Any], str]:
     scenario = finding.scenario
     if isinstance(scenario, GuestScenario):
-        return guest_values(finding, scenario, prediction, flavour), "repro/guest.c.j2"
+        _refuse_unseen(finding, guest.READABLE)
+        return guest.guest_values(finding, scenario, prediction, flavour), "repro/guest.c.j2"
     if isinstance(scenario, PgtableScenario):
         if flavour == "upstream":
             raise UsageError(
                 "--flavour upstream: suite pgtable calls functions inside the kernel, which the "
                 "selftest library cannot; take --flavour standalone, which is a kernel module"
             )
-        return pgtable_values(finding, scenario, prediction), "repro/pgtable.c.j2"
+        _refuse_unseen(finding, pgtable.READABLE)
+        return pgtable.pgtable_values(finding, scenario, prediction), "repro/pgtable.c.j2"
     raise UsageError(
         f"suite '{scenario.suite}' has no C file of its own yet; "
         f"run it with: harness replay {finding.short_id}"
     )
+
+
+def _refuse_unseen(finding: Finding, readable: Sequence[str]) -> None:
+    """A file that passes where the kernel is wrong would be a lie."""
+    if finding.died is not None:
+        return
+    channels = [one.channel for one in finding.differences if one.against == "model"]
+    if channels and not set(channels) & set(readable):
+        names = " ".join(dict.fromkeys(channels))
+        raise UsageError(
+            f"{finding.short_id}: it differs on {names} alone, and one C file reads "
+            f"{' '.join(readable)}: mail the scenario and 'harness diff' instead"
+        )
 
 
 @functools.cache
