@@ -15,7 +15,7 @@
 /* What a large scenario used is given back down to this. */
 #define SHARED_KEEP	(1UL << 20)
 /* Text is written out after so many seconds, or when it is so much. */
-#define DUE_SECONDS	0.03
+#define DUE_SECONDS	0.15
 #define DUE_BYTES	(64UL << 10)
 
 struct shared *shared;

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import paramiko
 
+from harness.targets.copies import REPLACE_SCRIPT, Changes, changes
 from harness.targets.lines import LineBuffer
 from harness.vocabulary import TargetError, TransportLostError
 
@@ -121,6 +122,8 @@ class SshLink:
             raise TargetError(f"{where}: not connected")
         transport.set_keepalive(KEEPALIVE)
         self._transport = transport
+        #: The last content of each program that was copied, by its place at the far end.
+        self._copied: dict[str, bytes] = {}
 
     @property
     def active(self) -> bool:
@@ -154,10 +157,27 @@ class SshLink:
             command.close()
 
     def put(self, local: Path, remote: str) -> None:
-        """Copy a program and make it executable. TargetError if it did not arrive whole."""
+        """Copy a program and make it executable. TargetError if it did not arrive whole.
+
+        What this link has copied to the same place before is not copied again, page by page.
+        """
         data = local.read_bytes()
+        before = self._copied.pop(remote, b"")
+        changed = changes(before, data)
+        if changed is None or not self._replace(remote, changed, len(data)):
+            self._put_all(data, remote)
+        self._copied[remote] = data
+
+    def _replace(self, remote: str, changed: Changes, size: int) -> bool:
+        argv = ["sh", "-c", REPLACE_SCRIPT, remote, str(size), *changed.arguments()]
+        status, text = self.output(argv, timeout=COPY_TIMEOUT, stdin=changed.data)
+        # It may still run, or have gone: then all of it is copied.
+        return status == 0 and text.strip() == str(size)
+
+    def _put_all(self, data: bytes, remote: str) -> None:
         # One round trip: SFTP needs half a dozen, each some milliseconds in an emulated guest.
-        script = 'umask 077; cat >"$0" && chmod 700 "$0" && wc -c <"$0"'
+        # A program that still runs cannot be written to, but its name can be taken from it.
+        script = 'umask 077; rm -f "$0"; cat >"$0" && chmod 700 "$0" && wc -c <"$0"'
         status, text = self.output(["sh", "-c", script, remote], timeout=COPY_TIMEOUT, stdin=data)
         if status != 0 or text.strip() != str(len(data)):
             raise TargetError(
