@@ -133,10 +133,6 @@ class Stage2:
         self._runs = None
         return True
 
-    def first_leaves(self, first: int, count: int) -> list[int]:
-        """First guest frames of the leaves that a range meets, ascending."""
-        return self._meeting(first, count)
-
     def runs(self, most: int | None = None) -> tuple[LeafRun, ...] | None:
         """The ``leaves`` channel: maximal runs of equal leaves, physical addresses left at 0.
 

@@ -121,9 +121,5 @@ def assemble(
     return cpio.archive(entries)
 
 
-def _module_line(name: str) -> str:
-    return f"{name} {OPTIONS[name]}" if name in OPTIONS else name
-
-
 def _init_script() -> str:
     return resources.files(__package__).joinpath("init.sh").read_text(encoding="utf-8")

@@ -34,7 +34,6 @@ LOCK_LIMIT = 1200.0
 """Seconds to wait for another process that fetches or builds the same thing."""
 
 _T = TypeVar("_T")
-_PIECE = 1 << 20
 
 
 class Blob(Struct, frozen=True, kw_only=True):

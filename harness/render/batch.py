@@ -6,18 +6,16 @@ What is printed for one scenario is the batch of that one: what a person reads i
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 
-import jinja2
 from msgspec import Struct
 
 from harness.render.guest import GUEST
 from harness.render.layout import Suite, call_lines
 from harness.render.pgtable import PGTABLE
 from harness.render.race import RACE
+from harness.render.templates import c_template
 from harness.render.text import comment_lines, comment_text, function_name
-from harness.resources import resource_dir
 from harness.vocabulary import UsageError
 from reference_model.outcome import Prediction
 from reference_model.scenario import Scenario
@@ -61,7 +59,7 @@ def render_batch(
         function = _function(scenario, prediction, suite, taken)
         functions[scenario.id] = function
         taken.add(function.name)
-    return _template().render(
+    return c_template("selftest/batch.c.j2").render(
         header=suite.header,
         suite=suite.variable,
         heading=_heading(scenarios, predictions or {}),
@@ -130,16 +128,3 @@ def _heading(scenarios: Sequence[Scenario], predictions: Mapping[str, Prediction
         "",
         "Build, in kselftests: aarch64-linux-gnu-gcc -static -I. -o FILE FILE.c *.c *.S",
     ]
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resource_dir("templates")),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - this is C; text is made safe in harness.render.text
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("selftest/batch.c.j2")

@@ -32,15 +32,6 @@ class Pictures(Struct, frozen=True, kw_only=True):
     named: tuple[str, ...]
 
 
-def leaf_lines(expected: Any, observed: Any) -> tuple[str, str] | None:
-    """``80000000 ###. 80004000  3 x 4K rw`` for both sides over the range where they differ.
-
-    None where a side is no list of leaf runs.
-    """
-    pictures = leaf_pictures(expected, observed)
-    return None if pictures is None else (pictures.lines[0], pictures.lines[1])
-
-
 def leaf_pictures(
     expected: Any,
     observed: Any,

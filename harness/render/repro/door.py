@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
-
 from harness.render.repro import guest, pgtable
 from harness.render.repro.heading import heading
-from harness.resources import resource_dir
+from harness.render.templates import c_template
 from harness.vocabulary import Explanation, Finding, UsageError
 from reference_model.outcome import Prediction
 from reference_model.scenario import GuestScenario, PgtableScenario
@@ -40,7 +37,7 @@ def render_repro(
         )
     values, template = _values(finding, prediction, flavour)
     values["heading"] = heading(finding, explanation, values.pop("needs"), name)
-    return _template(template).render(values)
+    return c_template(template).render(values)
 
 
 def _values(finding: Finding, prediction: Prediction, flavour: str) -> tuple[dict[str, Any], str]:
@@ -73,16 +70,3 @@ def _refuse_unseen(finding: Finding, readable: Sequence[str]) -> None:
             f"{finding.short_id}: it differs on {names} alone, and one C file reads "
             f"{' '.join(readable)}: mail the scenario and 'harness diff' instead"
         )
-
-
-@functools.cache
-def _template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resource_dir("templates")),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - this is C; text is made safe in harness.render.text
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(name)
