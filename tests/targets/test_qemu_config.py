@@ -47,7 +47,19 @@ def options(argv: list[str], name: str) -> list[str]:
     return [value for key, value in itertools.pairwise(argv) if key == name]
 
 
-def test_command_line() -> None:
+@pytest.mark.parametrize(("cpus", "thread"), [({0, 1}, "multi"), ({5}, "single")])
+def test_one_host_cpu_takes_guest_cpus_in_turns(
+    monkeypatch: pytest.MonkeyPatch, cpus: set[int], thread: str
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: cpus)
+    argv = command_line(IMAGE, QemuConfig(vcpus=2), WIRING, accel="tcg", cpu="neoverse-n1")
+    assert options(argv, "-accel") == [f"tcg,thread={thread}"]
+    argv = command_line(IMAGE, QemuConfig(vcpus=2), WIRING, accel="kvm", cpu="host")
+    assert options(argv, "-accel") == ["kvm"]
+
+
+def test_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 1})
     argv = command_line(IMAGE, QemuConfig(), WIRING, accel="tcg", cpu="neoverse-n1")
     assert argv[0] == "qemu-system-aarch64"
     assert options(argv, "-machine") == ["virt,virtualization=on,gic-version=3"]
