@@ -1,52 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Text to scenarios and back: YAML and JSON, one schema, errors that say where and how to mend.
+"""Documents to scenarios and back: one schema, errors that say where and how to mend.
 
-Every error names the file, the line (YAML), the scenario, the step and the mend. Nothing in a
-scenario file is code: YAML tags other than the plain ones are refused.
+Every error names the file, the line (YAML), the scenario, the step and the mend.
 """
 
 from __future__ import annotations
 
 import difflib
 import errno
-import json
-import re
 import types
 import typing
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import yaml
 
 from reference_model import scenario as sc
+from reference_model.documents import Node, ScenarioError, at_line, documents, kind_of, parse_number
 from reference_model.scenario import Scenario
+from reference_model.validate import check
 
-_SUFFIX = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_NUMBER = re.compile(r"^(-?)(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)([KMGTkmgt]?)$")
 #: Suites of the language that this version has no model for.
 _LATER_SUITES = ("pkvm",)
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class ScenarioError(ValueError):
-    """Bad scenario text: one line that names what, where and the mend."""
-
-
-class _Node(dict[str, Any]):
-    """A mapping that remembers its line."""
-
-    line: int = 0
-
-
-def parse_number(text: str) -> int:
-    """``0x80002000``, ``2M`` or ``17`` as an int; ValueError where it is none of these."""
-    match = _NUMBER.match(text)
-    if match is None:
-        raise ValueError(f"'{text}' is no number")
-    sign, digits, suffix = match.groups()
-    value = int(digits.replace("_", ""), 0) * _SUFFIX.get(suffix.upper(), 1)
-    return -value if sign else value
 
 
 def load_text(text: str, name: str) -> list[Scenario]:
@@ -56,9 +31,9 @@ def load_text(text: str, name: str) -> list[Scenario]:
     """
     scenarios: list[Scenario] = []
     seen: dict[str, str] = {}
-    for document in _documents(text, name):
+    for document in documents(text, name):
         scenario = _scenario(document, name)
-        where = f"{name}{_at(document)}"
+        where = f"{name}{at_line(document)}"
         if scenario.id in seen:
             raise ScenarioError(
                 f"{where}: scenario id '{scenario.id}' is already used at {seen[scenario.id]}; "
@@ -143,109 +118,11 @@ def _sparse(value: Any) -> Any:
     return value
 
 
-# --- text to documents -----------------------------------------------------------------------
-
-
-def _documents(text: str, name: str) -> Iterator[_Node]:
-    if text.lstrip()[:1] in ("{", "["):
-        try:
-            data = json.loads(text, object_pairs_hook=_unique_pairs)
-        except json.JSONDecodeError as error:
-            # Flow style YAML begins like JSON too; a file that says it is JSON does not.
-            if name.endswith(".json"):
-                raise ScenarioError(
-                    f"{name}:{error.lineno}: not JSON: {error.msg}; mend the syntax there"
-                ) from None
-        except _DuplicateKeyError as error:
-            raise ScenarioError(
-                f"{name}: key '{error}' stands twice in one object; drop one"
-            ) from None
-        except RecursionError:
-            raise ScenarioError(f"{name}: nested too deep to be a scenario; flatten it") from None
-        else:
-            yield from _flatten(data, name, 0)
-            return
-    try:
-        for root in yaml.compose_all(text, Loader=_LOADER):
-            if root is None or (isinstance(root, yaml.ScalarNode) and root.value == ""):
-                continue
-            built = _build(root, name)
-            yield from _flatten(built, name, root.start_mark.line + 1)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ScenarioError(f"{name}{line}: not YAML: {problem}; mend the syntax there") from None
-    except RecursionError:
-        raise ScenarioError(f"{name}: nested too deep to be a scenario; flatten it") from None
-
-
-class _DuplicateKeyError(ValueError):
-    pass
-
-
-def _unique_pairs(pairs: list[tuple[str, Any]]) -> _Node:
-    node = _Node(pairs)
-    if len(node) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _DuplicateKeyError(next(key for key in keys if keys.count(key) > 1))
-    return node
-
-
-def _flatten(data: Any, name: str, line: int) -> Iterator[_Node]:
-    for item in data if isinstance(data, list) else [data]:
-        if not isinstance(item, _Node):
-            at = f":{line}" if line else ""
-            raise ScenarioError(
-                f"{name}{at}: a scenario is a mapping with 'schema', 'id', 'suite' and 'steps', "
-                f"here stands {_kind(item)}"
-            )
-        yield item
-
-
-def _build(node: yaml.Node, name: str) -> Any:
-    """A YAML node as plain data; mappings remember their line, aliases and odd tags are errors."""
-    if isinstance(node, yaml.MappingNode):
-        out = _Node()
-        out.line = node.start_mark.line + 1
-        for key_node, value_node in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            line = key_node.start_mark.line + 1
-            if key is None:
-                raise ScenarioError(f"{name}:{line}: a key must be a plain word")
-            if key in out:
-                raise ScenarioError(f"{name}:{line}: key '{key}' stands twice; drop one")
-            out[key] = _build(value_node, name)
-        return out
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(item, name) for item in node.value]
-    return _scalar(node, name)
-
-
-def _scalar(node: yaml.Node, name: str) -> Any:
-    tag = node.tag.rpartition(":")[2]
-    value = node.value
-    if tag == "null":
-        return None
-    if tag == "bool":
-        return value.lower() in ("true", "yes", "on", "y")
-    if tag in ("int", "str", "float", "timestamp"):
-        if tag == "int":
-            try:
-                return parse_number(value)
-            except ValueError:
-                return value
-        return value
-    raise ScenarioError(
-        f"{name}:{node.start_mark.line + 1}: YAML tag '{node.tag}' is not data; write it plainly"
-    )
-
-
 # --- documents to types ----------------------------------------------------------------------
 
 
-def _scenario(document: _Node, name: str) -> Scenario:
-    where = f"{name}{_at(document)}"
+def _scenario(document: Node, name: str) -> Scenario:
+    where = f"{name}{at_line(document)}"
     ident = document.get("id")
     who = f"scenario '{ident}'" if isinstance(ident, str) else "scenario without id"
     suite = document.get("suite")
@@ -263,7 +140,7 @@ def _scenario(document: _Node, name: str) -> Scenario:
     ops = _ops(cls)
     plain = {key: _numbers(value, key) for key, value in document.items() if key != "steps"}
     plain["steps"] = [
-        _step(step, index, ops, f"{name}{_at(step) or _at(document)}: {who}", str(suite))
+        _step(step, index, ops, f"{name}{at_line(step) or at_line(document)}: {who}", str(suite))
         for index, step in enumerate(steps)
     ]
     if "expect" in plain:
@@ -274,15 +151,13 @@ def _scenario(document: _Node, name: str) -> Scenario:
         scenario: Scenario = msgspec.convert(plain, cls)
     except msgspec.ValidationError as error:
         raise ScenarioError(f"{where}: {who}: {_explain(error)}") from None
-    from reference_model.validate import check  # noqa: PLC0415 - validate needs ScenarioError
-
     problem = check(scenario)
     if problem is not None:
         step, message = problem
         node = steps[step] if step is not None else document
         op = node.get("op", "parallel")
         place = f"step {step} ({op}): " if step is not None else ""
-        raise ScenarioError(f"{name}{_at(node) or _at(document)}: {who}: {place}{message}")
+        raise ScenarioError(f"{name}{at_line(node) or at_line(document)}: {who}: {place}{message}")
     return scenario
 
 
@@ -291,7 +166,7 @@ def _step(step: Any, index: int | str, ops: dict[str, type[sc.Op]], where: str, 
         return _parallel(step, index, ops, where, suite)
     if not isinstance(step, dict) or "op" not in step:
         raise ScenarioError(
-            f"{where}: step {index}: a step is a mapping with 'op', here stands {_kind(step)}"
+            f"{where}: step {index}: a step is a mapping with 'op', here stands {kind_of(step)}"
         )
     op = step["op"]
     cls = ops.get(op) if isinstance(op, str) else None
@@ -440,13 +315,3 @@ def _explain(error: msgspec.ValidationError) -> str:
     if mend is not None:
         message = f"{message.partition(' matching regex')[0]}: {mend}"
     return f"{path}: {message}" if path else message
-
-
-def _at(node: Any) -> str:
-    line = getattr(node, "line", 0)
-    return f":{line}" if line else ""
-
-
-def _kind(value: Any) -> str:
-    names = {list: "a list", dict: "a mapping", _Node: "a mapping", str: "text", type(None): "null"}
-    return names.get(type(value), f"{value!r}")

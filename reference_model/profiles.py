@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Profiles and environments: what differs between kernels and hosts, as data.
 
-A profile is a set of knobs, never an ``if version`` in the model; the knobs of each room stand
-with their sources in :mod:`reference_model.stage2_knobs` and :mod:`reference_model.fault_knobs`.
+A profile is a set of knobs, never an ``if version`` in the model; the knobs of each room stand in
+:mod:`reference_model.stage2_knobs` and :mod:`reference_model.fault_knobs`, and where they were read
+in ``stage2_sources`` and ``fault_sources`` beside these.
 """
 
 from __future__ import annotations

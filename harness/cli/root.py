@@ -99,8 +99,8 @@ def run(argv: list[str] | None = None) -> None:
 
 
 def _fail(error: Exception, *, debug: bool) -> int:
+    from reference_model.documents import ScenarioError  # noqa: PLC0415
     from reference_model.guest_machine import UnpredictableError  # noqa: PLC0415
-    from reference_model.language import ScenarioError  # noqa: PLC0415
 
     if debug:
         raise error

@@ -25,7 +25,7 @@ from harness.vocabulary import (
     StepDifference,
 )
 from reference_model import predict
-from reference_model.fault_knobs import FAULT_KNOB_SOURCES
+from reference_model.fault_sources import FAULT_KNOB_SOURCES
 from reference_model.guest_machine import UnpredictableError
 from reference_model.outcome import Prediction
 from reference_model.profiles import (

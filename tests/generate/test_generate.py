@@ -8,7 +8,7 @@ import typing
 import pytest
 
 from harness.generate import generate
-from harness.generate.guest import predictable
+from harness.generate.predictable import predictable
 from harness.vocabulary import UsageError
 from reference_model import scenario as sc
 from reference_model.language import dump_yaml

@@ -11,7 +11,8 @@ import pytest
 from reference_model import predict
 from reference_model import scenario as sc
 from reference_model.describe import describe
-from reference_model.language import ScenarioError, dump_yaml, load_text
+from reference_model.documents import ScenarioError
+from reference_model.language import dump_yaml, load_text
 from reference_model.profiles import PROFILES, Environment
 from reference_model.scenario import GuestScenario
 

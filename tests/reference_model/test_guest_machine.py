@@ -16,7 +16,8 @@ from harness.generate.guest import generate_guest, predictable
 from harness.vocabulary import RunStatus, ScenarioRun, Verdict
 from reference_model import predict
 from reference_model import scenario as sc
-from reference_model.fault_knobs import FAULT_KNOB_SOURCES, FAULT_KNOBS, FaultKnobs
+from reference_model.fault_knobs import FAULT_KNOBS, FaultKnobs
+from reference_model.fault_sources import FAULT_KNOB_SOURCES
 from reference_model.guest_invariants import broken_promises
 from reference_model.guest_machine import UnpredictableError
 from reference_model.language import load_text

@@ -10,13 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.generate import generate
-from reference_model.language import (
-    ScenarioError,
-    dump_yaml,
-    load_text,
-    parse_number,
-    to_builtins,
-)
+from reference_model.documents import ScenarioError, parse_number
+from reference_model.language import dump_yaml, load_text, to_builtins
 from reference_model.scenario import GuestScenario, PgtableScenario
 
 GUEST = """\

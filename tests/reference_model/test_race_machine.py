@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from reference_model import predict
+from reference_model.documents import ScenarioError
 from reference_model.interleave_knobs import RACE_KNOBS
-from reference_model.language import ScenarioError, dump_yaml, load_text
+from reference_model.language import dump_yaml, load_text
 from reference_model.outcome import After, Outcome, Prediction, to_json
 from reference_model.profiles import PROFILES, Environment
 from reference_model.race_machine import predict_race
