@@ -21,6 +21,7 @@ from harness.cli.options import (
     load_files,
     print_json,
     profile_option,
+    timeout_option,
 )
 from harness.cli.plans import machine_options, plans_from, with_cpus_for
 from harness.compare import explain_finding, pair
@@ -46,9 +47,9 @@ class _Form(Struct, frozen=True):
 @click.command("diff")
 @click.argument("what", nargs=-1, metavar="[RUN | ID | FILE…]")
 @machine_options
-@profile_option
+@profile_option("default: the kernel's")
 @env_option
-@click.option("--timeout", type=click.FloatRange(0.1), default=10.0, show_default=True)
+@timeout_option
 @click.option("--all", "every", is_flag=True, help="Matches too, and every step.")
 @click.option("--html", metavar="FILE", help="Write the differences as one HTML page.")
 @json_option

@@ -16,7 +16,7 @@ from reference_model.language import dump_yaml
 @click.option("--suite", required=True, metavar="S", help="guest, pgtable or race.")
 @click.option("--count", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
-@profile_option
+@profile_option("default: v6.12")
 @env_option
 @click.option(
     "-o", "--output", type=click.Path(), help="A folder: one file a scenario. Default: stdout."

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,21 @@ from reference_model.scenario import Scenario
 KNOWN_FILE = "known.yaml"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-profile_option = click.option(
-    "--profile", "profile_name", metavar="P", help="Profile, e.g. v6.12; default: the kernel's."
+
+
+def profile_option(default: str) -> Callable[[Any], Any]:
+    """``--profile``; ``default`` says in words what holds without it."""
+    return click.option(
+        "--profile", "profile_name", metavar="P", help=f"Profile, e.g. v6.12; {default}."
+    )
+
+
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds a step may take.",
 )
 env_option = click.option(
     "--env", "env_items", metavar="KEY=VALUE", multiple=True,

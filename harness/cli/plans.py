@@ -26,7 +26,7 @@ from harness.vocabulary import (
 
 DEFAULT_KERNEL = "debian:trixie"
 
-_OPTIONS = (
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--kernel", "kernels", metavar="SPEC", multiple=True,
                  help="Boot this kernel in QEMU; may be repeated. See 'harness kernels'."),
     click.option("--target", "targets", metavar="T", multiple=True,
@@ -38,15 +38,27 @@ _OPTIONS = (
                  type=click.IntRange(256), help="Guest memory."),
     click.option("--smp", default=1, type=click.IntRange(1, 64),
                  help="Guest CPUs.  [default: 1; 2 where suite race runs]"),
-    click.option("--guests", default=1, show_default=True, type=click.IntRange(1, 64),
-                 help="Equal guests of each kernel that share the scenarios."),
     click.option("--append", multiple=True, metavar="ARG",
                  help="Kernel argument, e.g. kvm-arm.mode=nvhe; may be repeated."),
 )  # fmt: skip
 
 
+_GUESTS = click.option(
+    "--guests",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Equal guests of each kernel that share the scenarios.",
+)
+
+
 def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options above; the command gets ``kernels``, ``targets`` and ``machine``."""
+    """The options of machines; the command gets ``kernels``, ``targets`` and ``machine``."""
+    return one_machine_options(_GUESTS(function))
+
+
+def one_machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for what has one guest of a kernel: without ``--guests``."""
 
     @wraps(function)
     def wrapper(**arguments: Any) -> Any:
@@ -55,7 +67,7 @@ def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "cpu": arguments.pop("cpu"),
             "memory": arguments.pop("memory"),
             "vcpus": arguments.pop("smp"),
-            "guests": arguments.pop("guests"),
+            "guests": arguments.pop("guests", 1),
             "append": tuple(arguments.pop("append")),
         }
         return function(**arguments)

@@ -27,7 +27,7 @@ from reference_model.scenario import PgtableScenario, Scenario
 
 @click.command("predict")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
-@profile_option
+@profile_option("it must be named")
 @env_option
 @json_option
 def command(

@@ -20,10 +20,11 @@ from harness.vocabulary import UsageError
     type=click.Choice(["standalone", "upstream"]),
     default="standalone",
     show_default=True,
+    help="upstream comes with 'harness repro'.",
 )
 @click.option("-o", "--output", metavar="F.c", help="Default: stdout.")
 @click.option("--id", "ident", metavar="ID", help="Which scenario of a file that holds several.")
-@profile_option
+@profile_option("default: none, and no words of the model")
 @env_option
 def command(
     file: str,

@@ -17,6 +17,7 @@ from harness.cli.options import (
     json_option,
     load_files,
     profile_option,
+    timeout_option,
 )
 from harness.cli.plans import machine_options, plans_from, with_cpus_for
 from harness.generate import SUITES
@@ -34,15 +35,9 @@ _SHOWING = ("--resume", "-q", "--quiet", "-v", "-vv", "--verbose", "--json")
 @click.option("--count", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @machine_options
-@profile_option
+@profile_option("default: the kernel's")
 @env_option
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.1),
-    default=10.0,
-    show_default=True,
-    help="Seconds a step may take.",
-)
+@timeout_option
 @click.option(
     "-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Targets at once."
 )

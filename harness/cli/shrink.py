@@ -24,8 +24,9 @@ from harness.cli.options import (
     load_files,
     print_json,
     profile,
+    timeout_option,
 )
-from harness.cli.plans import machine_options, plans_again, plans_from
+from harness.cli.plans import one_machine_options, plans_again, plans_from
 from harness.compare import explain_finding, pair
 from harness.generate import SUITES, generate
 from harness.kernels import parse_spec
@@ -65,8 +66,20 @@ class _Form(Struct, frozen=True):
     metavar="A B",
     help="The smallest scenario that tells two profiles, or two kernels or targets, apart.",
 )
-@click.option("--suite", metavar="S", default="pgtable", show_default=True)
-@click.option("--count", type=click.IntRange(1), default=300, show_default=True)
+@click.option(
+    "--suite",
+    metavar="S",
+    default="pgtable",
+    show_default=True,
+    help="With --between and no FILE: what is generated.",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    help="How many of them, at most.",
+)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option(
     "--tries",
@@ -75,9 +88,9 @@ class _Form(Struct, frozen=True):
     show_default=True,
     help="Candidates after which it stops.",
 )
-@click.option("--timeout", type=click.FloatRange(0.1), default=10.0, show_default=True)
+@timeout_option
 @click.option("-o", "--output", metavar="FILE", help="Write the scenario here, not to stdout.")
-@machine_options
+@one_machine_options
 @env_option
 @json_option
 def command(

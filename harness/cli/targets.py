@@ -11,7 +11,7 @@ import msgspec
 from harness import kernels as kernel_room
 from harness import targets as target_room
 from harness.cli.options import json_option, print_json
-from harness.cli.plans import machine_options, plans_from
+from harness.cli.plans import one_machine_options, plans_from
 from harness.targets import QemuConfig
 from harness.vocabulary import TargetInfo, UsageError
 
@@ -54,7 +54,7 @@ def list_(as_json: bool) -> None:
 
 
 @command.command("probe")
-@machine_options
+@one_machine_options
 @json_option
 def probe(
     kernels: tuple[str, ...], targets: tuple[str, ...], machine: dict[str, Any], as_json: bool
@@ -85,7 +85,7 @@ def probe(
 
 @command.command("up")
 @click.argument("name")
-@machine_options
+@one_machine_options
 def up(
     name: str, kernels: tuple[str, ...], targets: tuple[str, ...], machine: dict[str, Any]
 ) -> None:
