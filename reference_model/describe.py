@@ -130,13 +130,16 @@ def _outcome(value: Any) -> str:
 
 
 def _leaves(run: Any) -> str:
-    """One run of leaves: ``0x80000000 3 x 4K rw -> 0x40000``."""
+    """One run of leaves: ``0x80000000 3 x 4K rw -> 0x40000``; an output of 0 is left out.
+
+    0 is also written where the output was not read.
+    """
     ipa, size, pa, prot, sw, young, kind, count = run
     words = [f"{ipa:#x} {count} x {size_text(size)} {prot or 'no access'}"]
     words += [f"sw={sw:#x}"] if sw else []
     words += [] if young else ["old"]
     words += [] if kind == "normal" else [kind]
-    return " ".join([*words, f"-> {pa:#x}"])
+    return " ".join([*words, f"-> {pa:#x}"] if pa else words)
 
 
 def _exit(value: dict[str, Any]) -> str:

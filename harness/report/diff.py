@@ -62,7 +62,10 @@ def diff_lines(
             continue
         for difference in here:
             lines += difference_lines(
-                difference, _SIDES[difference.against], leaves_before(finding, index)
+                difference,
+                _SIDES[difference.against],
+                leaves_before(finding, index),
+                outputs=reads_outputs(finding),
             )
         if index == first and explanation is not None:
             lines += explanation_lines(explanation)
@@ -109,6 +112,11 @@ def leaves_before(finding: Finding, index: int) -> Any:
     return None if leaves is UNSET else leaves
 
 
+def reads_outputs(finding: Finding) -> bool:
+    """Whether its leaves say where they lead: those of a private table do."""
+    return finding.scenario.suite == "pgtable"
+
+
 def _seen(finding: Finding, index: int) -> str:
     """What the kernel showed of a step, in a few words."""
     if finding.run is None or index >= len(finding.run.steps):
@@ -132,18 +140,25 @@ def brief(seen: Observation) -> str:
 
 
 def difference_lines(
-    difference: StepDifference, sides: tuple[str, str], before: Any = None
+    difference: StepDifference,
+    sides: tuple[str, str],
+    before: Any = None,
+    *,
+    outputs: bool = True,
 ) -> list[Line]:
     """One channel of one step: a line for each of the two ``sides``, and what differs by name.
 
-    ``before``: the leaves before the step, for a picture of them beside those after it.
+    ``before``: the leaves before the step, for a picture of them beside those after it;
+    ``outputs``: with the addresses they lead to.
     """
     left, right = sides
     name = difference.channel
     width = max(len(left), len(right), 6)
     pad = " " * len(name)
     if name == "leaves":
-        pictures = leaf_pictures(difference.expected, difference.observed, before, sides)
+        pictures = leaf_pictures(
+            difference.expected, difference.observed, before, sides, outputs=outputs
+        )
         if pictures is not None:
             lines = [] if len(pictures.lines) < 3 else [
                 ("dim", f"{_INDENT}{name}  {'before':<{width}}  {pictures.lines[2]}")

@@ -11,6 +11,7 @@ from harness.report.diff import (
     difference_lines,
     explanation_lines,
     leaves_before,
+    reads_outputs,
     shown_steps,
 )
 from harness.vocabulary import Finding, KernelPair, StepDifference
@@ -42,7 +43,8 @@ def kernel_pair_lines(pair: KernelPair, *, every_step: bool = False) -> list[Lin
             lines.append(("dim", f"{_INDENT}differs too: {names}"))
             continue
         for one in here:
-            lines += difference_lines(one, sides, leaves_before(base, index))
+            before = leaves_before(base, index)
+            lines += difference_lines(one, sides, before, outputs=reads_outputs(base))
         if here:
             lines.append(("", f"{_INDENT}model  {_model_says(pair, index, sides)}"))
         if index == first and pair.explanation is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
+from harness.report.diff import reads_outputs
 from harness.vocabulary import Finding, StepDifference
 from reference_model.describe import size_text
 
@@ -87,9 +88,11 @@ def pictures(finding: Finding) -> list[Picture]:
 def _leaves_picture(finding: Finding, difference: StepDifference) -> Picture | None:
     left, right = _SIDES[difference.against]
     try:
-        sides = {left: _cells(difference.expected), right: _cells(difference.observed)}
+        outputs = reads_outputs(finding)
+        shown = ((left, difference.expected), (right, difference.observed))
+        sides = {side: _cells(runs, outputs=outputs) for side, runs in shown}
         before = _before(finding, difference.step)
-        rows = ({} if before is None else {"before": _cells(before)}) | sides
+        rows = ({} if before is None else {"before": _cells(before, outputs=outputs)}) | sides
     except (TypeError, ValueError):
         return None  # a side is no list of leaves: the text shows it
     differing = _differing(sides[left], sides[right])
@@ -171,15 +174,16 @@ def _words(at: int, size: int, what: tuple[Any, ...]) -> str:
     extra = f" sw={sw:#x}" if sw else ""
     age = "" if af else " old"
     kind = "" if attr == "normal" else f" {attr}"
-    return f"{at:#x} {size_text(size)} -> {pa:#x} {prot or 'no access'}{extra}{age}{kind}"
+    to = "" if pa is None else f" -> {pa:#x}"
+    return f"{at:#x} {size_text(size)}{to} {prot or 'no access'}{extra}{age}{kind}"
 
 
-def _cells(runs: Any) -> dict[int, tuple[int, tuple[Any, ...]]]:
+def _cells(runs: Any, *, outputs: bool) -> dict[int, tuple[int, tuple[Any, ...]]]:
     cells: dict[int, tuple[int, tuple[Any, ...]]] = {}
     for ipa, size, pa, prot, sw, af, attr, count in runs:
         for index in range(min(count, _MOST_LEAVES)):
             step = index * size
-            cells[ipa + step] = (size, (pa + step, prot, sw, af, attr))
+            cells[ipa + step] = (size, (pa + step if outputs else None, prot, sw, af, attr))
     return cells
 
 

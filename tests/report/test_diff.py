@@ -12,6 +12,7 @@ from harness.report.diff import diff_lines
 from harness.report.diffpage import diff_page
 from harness.report.kernels import kernel_pair_lines
 from harness.report.leaves import leaf_pictures
+from harness.report.pictures import pictures
 from harness.vocabulary import Finding, Verdict
 from reference_model import scenario as sc
 from reference_model.scenario import PgtableScenario
@@ -87,6 +88,30 @@ def test_pictures_of_blocks_and_pages() -> None:
     assert "3 x 4K rw" in made.lines[1]
     assert leaf_pictures(block, block) is None
     assert leaf_pictures("nonsense", block) is None
+
+
+def test_where_outputs_were_not_read_a_page_is_not_told_apart_by_its_place_in_a_run() -> None:
+    model = [(0x2000, 0x1000, 0, "r", 0, True, "normal", 2)]
+    kernel = [(0x3000, 0x1000, 0, "r", 0, True, "normal", 1)]
+    made = leaf_pictures(model, kernel, outputs=False)
+    assert made is not None
+    assert made.named == ("2000: model 4K r, kernel no leaf",)
+    read = leaf_pictures(model, kernel)
+    assert read is not None
+    assert read.named[1] == "3000: model 4K r -> 0x1000, kernel 4K r -> 0x0"
+
+
+def test_leaves_of_a_guest_lead_nowhere() -> None:
+    """Suite guest does not read where; as 0 and the place in its run it would be told wrongly."""
+    finding = as_if(DIRTY, "v6.12", "v6.12")
+    assert finding.run is not None
+    run = ((0x8000_2000, 0x1000, 0, "rw", 0, True, "normal", 2),)
+    wrong = seen_otherwise(finding, 1, leaves=run)
+    shown = text(wrong)
+    assert "leaves" in shown
+    assert " -> " not in shown
+    (drawn,) = [one for one in pictures(wrong) if one.title.startswith("leaves")]
+    assert not [box for row in drawn.rows for box in row.boxes if "->" in box.words]
 
 
 def test_two_kernels_side_by_side() -> None:
