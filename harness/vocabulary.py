@@ -176,6 +176,10 @@ class BatchProgram(Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
 
 
+#: Between two complaints of a kernel in the detail of a CRASH; a note follows in parentheses.
+AND_COMPLAINT = "; "
+
+
 class RunStatus(enum.Enum):
     """How the run of one scenario ended, before anything is compared."""
 
@@ -222,6 +226,9 @@ class StepDifference(Struct, frozen=True, kw_only=True):
     against: str = "model"
 
 
+_DIED = {RunStatus.CRASH: Verdict.CRASH, RunStatus.HANG: Verdict.HANG}
+
+
 class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One scenario on one target, judged.
 
@@ -254,7 +261,7 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def died(self) -> Verdict | None:
         """CRASH or HANG where the kernel ended it so, also where that is KNOWN; else None."""
         if self.verdict is Verdict.KNOWN and self.run is not None:
-            return Verdict.HANG if self.run.status is RunStatus.HANG else None
+            return _DIED.get(self.run.status)
         return self.verdict if self.verdict in (Verdict.CRASH, Verdict.HANG) else None
 
     @property

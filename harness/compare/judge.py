@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import astuple
 
@@ -62,7 +63,7 @@ def judge(
         return Judgement(verdict=Verdict.SKIP, reason=prediction.skip)
     assert run is not None
     if run.status is not RunStatus.DONE:
-        return Judgement(verdict=_ENDED[run.status], reason=run.detail or run.status.value)
+        return _ended_early(scenario, prediction, run, profile, env)
     if len(run.steps) != len(prediction.steps):
         missing = f"{len(run.steps)} step records of {len(prediction.steps)} arrived"
         return Judgement(verdict=Verdict.INFRA, reason=missing)
@@ -100,6 +101,22 @@ def judge(
         not_compared=absent,
         outcomes=outcomes,
     )
+
+
+def _ended_early(
+    scenario: Scenario,
+    prediction: Prediction,
+    run: ScenarioRun,
+    profile: str,
+    env: Environment | None,
+) -> Judgement:
+    """By how it ended. Where the kernel complained and went on, what it showed is told too."""
+    ended = Judgement(verdict=_ENDED[run.status], reason=run.detail or run.status.value)
+    if run.status is not RunStatus.CRASH or len(run.steps) != len(prediction.steps):
+        return ended
+    done = msgspec.structs.replace(run, status=RunStatus.DONE)
+    shown = judge(scenario, prediction, done, profile, env)
+    return msgspec.structs.replace(shown, verdict=ended.verdict, reason=ended.reason)
 
 
 def _step(

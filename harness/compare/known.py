@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Known divergences: a reviewed list that turns a DIVERGE, or a HANG, into KNOWN.
+"""Known divergences: a reviewed list that turns a DIVERGE, a HANG or a CRASH into KNOWN.
 
 An entry is narrow on purpose, so that it hides no other bug: it names scenarios, kernels and
 channels, and is KNOWN only what differs on none but those channels. A HANG has none: its entry
-names scenarios and kernels. An entry that is past its date, or whose scenarios ran and matched, is
-told.
+names scenarios and kernels. A CRASH has a splat, which the kernel survived: it is KNOWN where the
+kernel complained of nothing else, every step ran, and all that they showed is as predicted. An
+entry that is past its date, or whose scenarios ran and matched, is told.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import yaml
 from msgspec import Struct
 
 from harness.compare.judge import Judgement
-from harness.vocabulary import UsageError, Verdict
+from harness.vocabulary import AND_COMPLAINT, UsageError, Verdict
 from reference_model.outcome import CHANNELS
-from reference_model.scenario import Scenario
+from reference_model.scenario import Parallel, Scenario
 
 
 class KnownDivergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,8 +31,10 @@ class KnownDivergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ``scenario`` is a glob on scenario ids, ``kernels`` are globs on releases (``uname -r``);
     neither may be all wildcard. ``verdict`` is what would be said without the entry. Of a DIVERGE
     ``channels`` are those on which it differs, ``operations`` the steps' operations at which it
-    does (none named: any); a HANG has neither. ``link`` names a thread or a commit by its title;
-    ``review`` is the day (YYYY-MM-DD) on which to look again.
+    does (none named: any); a HANG has neither. Of a CRASH ``splat`` is a glob on the kernel's
+    complaint, and ``operations`` are what it takes: the scenario has all of them, which narrows
+    enough for a ``scenario`` of "*". ``link`` names a thread or a commit by its title; ``review``
+    is the day (YYYY-MM-DD) on which to look again.
     """
 
     title: str
@@ -40,7 +43,8 @@ class KnownDivergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reason: str
     link: str
     review: datetime.date
-    verdict: Literal["DIVERGE", "HANG"] = "DIVERGE"
+    verdict: Literal["DIVERGE", "HANG", "CRASH"] = "DIVERGE"
+    splat: str = ""
     channels: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
 
@@ -54,11 +58,32 @@ class KnownDivergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """True where it accounts for the verdict, and for every difference."""
         if judgement.verdict.value != self.verdict or not self.concerns(scenario.id, release):
             return False
+        if self.verdict == "CRASH":
+            return self._explains_crash(judgement, scenario)
         return all(
             one.channel in self.channels
             and (not self.operations or scenario.steps[one.step].name in self.operations)
             for one in judgement.differences
         )
+
+    def _explains_crash(self, judgement: Judgement, scenario: Scenario) -> bool:
+        """Every complaint is this one, and nothing is amiss beside it."""
+        complaints = judgement.reason.partition(" (")[0].split(AND_COMPLAINT)
+        return (
+            all(fnmatchcase(one, self.splat) for one in complaints)
+            and bool(judgement.compared)
+            and not judgement.differences
+            and _operations(scenario) >= set(self.operations)
+        )
+
+
+def _operations(scenario: Scenario) -> set[str]:
+    """Names of all operations, those in the branches of parallel blocks too."""
+    names: set[str] = set()
+    for step in scenario.steps:
+        branches = step.parallel if isinstance(step, Parallel) else ((step,),)
+        names.update(op.name for branch in branches for op in branch)
+    return names
 
 
 class KnownList:
@@ -75,7 +100,9 @@ class KnownList:
         """The judgement, as KNOWN where an entry explains it, and the title of that entry."""
         if judgement.verdict is Verdict.MATCH:
             self._matched.update(
-                entry.title for entry in self._entries if entry.concerns(scenario.id, release)
+                entry.title
+                for entry in self._entries
+                if _is_narrow(entry.scenario) and entry.concerns(scenario.id, release)
             )
         for entry in self._entries:
             if entry.explains(judgement, scenario, release):
@@ -125,6 +152,11 @@ def parse_known(text: str, name: str) -> list[KnownDivergence]:
     return entries
 
 
+def _is_narrow(pattern: str) -> bool:
+    """True for a glob that does not fit everything."""
+    return bool(pattern.strip("*?[]!.- "))
+
+
 def _problem(entry: KnownDivergence, titles: set[str]) -> str:
     """What makes an entry one that cannot stand, or ""."""
     for field in ("title", "reason", "link"):
@@ -132,14 +164,28 @@ def _problem(entry: KnownDivergence, titles: set[str]) -> str:
             return f"{field} is empty; the next reader needs it"
     if entry.title in titles:
         return "an earlier entry has this title; titles are unique"
-    for pattern in (entry.scenario, *entry.kernels):
-        if not pattern.strip("*?[]!.- "):
+    crash = entry.verdict == "CRASH"
+    if crash and not entry.splat:
+        return "a CRASH is told by its splat: a glob on what the kernel complains of"
+    for pattern in (entry.splat if crash else entry.scenario, *entry.kernels):
+        if not _is_narrow(pattern):
             return f"'{pattern}' fits anything and would hide new bugs; name a part of it"
     if not entry.kernels:
         return "kernels must name at least one"
+    return _kind_problem(entry)
+
+
+def _kind_problem(entry: KnownDivergence) -> str:
+    """What does not go with the entry's verdict, or ""."""
+    if entry.splat and entry.verdict != "CRASH":
+        return "only a CRASH has a splat; take it out, or say verdict: CRASH"
     if entry.verdict == "HANG":
         if entry.channels or entry.operations:
             return "a HANG is told by its scenario alone; take channels and operations out"
+        return ""
+    if entry.verdict == "CRASH":
+        if entry.channels or not entry.operations:
+            return "a CRASH has no channels; say in operations what it takes"
         return ""
     if not entry.channels:
         return "channels must name at least one"

@@ -12,7 +12,7 @@ from harness.execute.runner import Runner
 from harness.execute.session import End
 from harness.execute.watch import LogWatch
 from harness.targets import Splat, SplatKind, find_splats, run, worst
-from harness.vocabulary import RunStatus, ScenarioRun, TargetError
+from harness.vocabulary import AND_COMPLAINT, RunStatus, ScenarioRun, TargetError
 
 #: So few suspects are run one by one; of more, groups are run, and halved where the splat comes.
 _FEW = 4
@@ -108,8 +108,10 @@ def _once(splats: Sequence[Splat]) -> bool:
 def _crash(
     seen: ScenarioRun, splats: Sequence[Splat], log: tuple[str, ...], note: str
 ) -> ScenarioRun:
-    splat = worst(splats)
-    title = splat.title if splat else "the kernel complained"
+    first = worst(splats)
+    # All of them, so that one that is known hides no other.
+    titles = dict.fromkeys(splat.title for splat in ([first] if first else []) + list(splats))
+    title = AND_COMPLAINT.join(titles) or "the kernel complained"
     return msgspec.structs.replace(
         seen,
         status=RunStatus.CRASH,

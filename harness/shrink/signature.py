@@ -51,7 +51,7 @@ def signature_of(finding: Finding) -> Signature | None:
         return Signature(
             verdict=finding.died.value,
             op=_op(finding.scenario, finding.step),
-            details=frozenset({headline(finding.reason)})
+            details=frozenset({headline(_crashed_with(finding))})
             if finding.died is Verdict.CRASH
             else frozenset(),
         )
@@ -74,6 +74,11 @@ def of_differences(scenario: Scenario, differences: Sequence[StepDifference]) ->
         channel=channel,
         details=_details(here[channel]),
     )
+
+
+def _crashed_with(finding: Finding) -> str:
+    """The kernel's own words; the reason of a KNOWN one begins with its title."""
+    return finding.run.detail if finding.known and finding.run is not None else finding.reason
 
 
 def headline(reason: str) -> str:

@@ -130,3 +130,19 @@ def test_pins_name_the_keys_that_count() -> None:
 def test_counts_are_told_in_words() -> None:
     assert _short("cmo", {"dcache": 4, "icache": 0}) == "dcache 4 icache 0"
     assert _short("ret", -11) == "-EAGAIN"
+
+
+def test_a_crash_that_the_kernel_survived_shows_what_differed_beside_it() -> None:
+    crash = judge(scenario(), MODELLED, ran(*MODEL, status=RunStatus.CRASH), "v6.12")
+    assert (crash.verdict, crash.differences) == (Verdict.CRASH, ())
+    assert "dirty" in crash.compared
+    other = (MODEL[0], Observation(ret=0, dirty=(3,)))
+    crash = judge(scenario(), MODELLED, ran(*other, status=RunStatus.CRASH), "v6.12")
+    assert crash.verdict is Verdict.CRASH
+    assert [one.channel for one in crash.differences] == ["dirty"]
+    assert crash.reason == "crash"
+
+
+def test_a_crash_in_the_middle_is_compared_with_nothing() -> None:
+    crash = judge(scenario(), MODELLED, ran(MODEL[0], status=RunStatus.CRASH), "v6.12")
+    assert (crash.verdict, crash.differences, crash.compared) == (Verdict.CRASH, (), ())

@@ -124,6 +124,89 @@ def test_a_hang_has_no_channels_and_no_operations(line: str) -> None:
     assert "entry 1 ('a vCPU that never gets on')" in str(raised.value)
 
 
+CRASHES = """
+- title: no page for the table
+  scenario: "*"
+  verdict: CRASH
+  splat: "WARNING at * in kvm_mmu_memory_cache_alloc"
+  kernels: ["6.12.*"]
+  operations: [slot_flags, exec]
+  reason: the cache is not filled
+  link: "KVM: arm64: fill the cache"
+  review: 2027-01-31
+"""
+WARNING = "WARNING at virt/kvm/kvm_main.c:471 in kvm_mmu_memory_cache_alloc"
+CRASH = Judgement(verdict=Verdict.CRASH, reason=WARNING, compared=("ret", "data"))
+(CALLED,) = load_text(
+    """
+schema: 1
+id: race-s1-00001
+suite: race
+vm: {vcpus: 2}
+steps:
+  - {op: slot_add, slot: 1, gpa: 0x80000000, size: 64K}
+  - parallel:
+      - [{op: exec, gpa: 0x80003fc0}]
+      - [{op: slot_flags, slot: 1, flags: [log_dirty]}]
+    repeat: 2
+""",
+    "called",
+)
+
+
+@pytest.mark.parametrize("note", ["", " (again when run alone)"])
+def test_a_warning_that_is_known(note: str) -> None:
+    known = KnownList(parse_known(CRASHES, "known.yaml"))
+    known.apply(Judgement(verdict=Verdict.MATCH), CALLED, "6.12.9")
+    assert known.complaints(TODAY) == [], "a race need not show it each time"
+    crash = msgspec.structs.replace(CRASH, reason=WARNING + note)
+    judgement, title = known.apply(crash, CALLED, "6.12.9")
+    assert judgement.verdict is Verdict.KNOWN
+    assert judgement.reason == f"no page for the table: {WARNING}{note}"
+    assert title == "no page for the table"
+
+
+@pytest.mark.parametrize(
+    "crash",
+    [
+        msgspec.structs.replace(CRASH, reason=f"WARNING at a.c:1 in f; {WARNING}"),
+        msgspec.structs.replace(CRASH, reason=f"{WARNING}; WARNING at a.c:1 in f"),
+        msgspec.structs.replace(CRASH, reason="Unable to handle kernel paging request"),
+        msgspec.structs.replace(CRASH, compared=()),
+        msgspec.structs.replace(CRASH, differences=diverge("data").differences),
+        msgspec.structs.replace(CRASH, verdict=Verdict.HANG),
+        msgspec.structs.replace(CRASH, verdict=Verdict.DIVERGE),
+    ],
+    ids=["first", "second", "oops", "not to its end", "differs", "hang", "diverge"],
+)
+def test_a_warning_that_is_known_hides_nothing_else(crash: Judgement) -> None:
+    known = KnownList(parse_known(CRASHES, "known.yaml"))
+    assert known.apply(crash, CALLED, "6.12.9") == (crash, "")
+    assert known.apply(CRASH, CALLED, "7.3.4") == (CRASH, "")
+    assert known.apply(CRASH, SCENARIO, "6.12.9") == (CRASH, ""), "no exec, no slot_flags"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('"WARNING at * in kvm_mmu_memory_cache_alloc"', '"*"'), "would hide new bugs"),
+        (('"WARNING at * in kvm_mmu_memory_cache_alloc"', '""'), "told by its splat"),
+        (("  operations: [slot_flags, exec]\n", ""), "say in operations"),
+        (("verdict: CRASH", "verdict: CRASH\n  channels: [data]"), "no channels"),
+        (("verdict: CRASH", "verdict: HANG"), "would hide new bugs"),
+        (
+            ('scenario: "*"\n  verdict: CRASH', 'scenario: "a*"\n  channels: [data]'),
+            "only a CRASH has a splat",
+        ),
+        (('scenario: "*"\n  verdict: CRASH', 'scenario: "a*"\n  verdict: HANG'), "only a CRASH"),
+    ],
+)
+def test_entries_of_a_crash_that_cannot_stand(change: tuple[str, str], words: str) -> None:
+    with pytest.raises(UsageError, match=r"^known\.yaml: .*") as raised:
+        parse_known(CRASHES.replace(*change), "known.yaml")
+    assert words in str(raised.value)
+
+
 def test_an_entry_that_matches_nothing_any_more_is_told() -> None:
     known = KnownList(parse_known(TEXT, "known.yaml"))
     match = Judgement(verdict=Verdict.MATCH)

@@ -217,6 +217,19 @@ def test_a_warning_is_a_crash_of_the_scenario_in_which_it_came() -> None:
     assert any("clear_warn_once" in argv[-1] for argv in target.shell)
 
 
+def test_two_warnings_of_a_scenario_are_both_named() -> None:
+    other = tuple(
+        line.replace("mmu.c:312 user_mem_abort", "pgtable.c:9 stage2_unmap") for line in WARN
+    )
+    assert other != WARN
+    target = FakeTarget([*start_of(0, "a"), Log(WARN), Log(other), *scenario(0, "a")[-2:], Exit(0)])
+    detail = play(target, "a")["a"].detail
+    assert detail == (
+        "WARNING at arch/arm64/kvm/mmu.c:312 in user_mem_abort; "
+        "WARNING at arch/arm64/kvm/pgtable.c:9 in stage2_unmap"
+    )
+
+
 def test_a_warning_after_the_last_record_is_seen() -> None:
     target = FakeTarget([*scenario(0, "a"), Log(WARN), Exit(0)])
     runs = play(target, "a")
