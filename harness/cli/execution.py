@@ -65,8 +65,12 @@ def execute(
     as_json: bool,
     diff_only: bool = False,
     matches: bool = False,
+    remark: Callable[[Finding], str] | None = None,
 ) -> int:
-    """Run it, keep it, report it; the exit status of the contract, 130 when interrupted."""
+    """Run it, keep it, report it; the exit status of the contract, 130 when interrupted.
+
+    ``remark``: a line on each finding, told at the end; "": none.
+    """
     environment(request.env_items)  # a bad --env ends the command before anything boots
     chosen = profile(request.profile_name) if request.profile_name is not None else None
     known = known_list(request.known)
@@ -87,6 +91,7 @@ def execute(
             page = report_folder(run) / "report.html"
             write_report(report, "html", page)
         summary = report.summary
+        remarks = [remark(one) for one in store.findings(run.id)] if remark else []
         # Not kept in the store: how many of the allowed outcomes this part of the run saw.
         summary.outcomes.update(view.summary.outcomes)
         if as_json:
@@ -98,7 +103,7 @@ def execute(
             print_lines(_diffs(store, run, summary, everything=verbose > 0))
     if interrupted:
         print_lines([("bad", f"interrupted: {report.incomplete}")], err=True)
-    closing = summary_lines(summary)
+    closing = [("", line) for line in remarks if line] + summary_lines(summary)
     ending = f"run {run.id}   {view.seconds:.1f} s, {view.rate:,.0f} steps/s   report: {page}"
     closing += [("dim", ending), *_next_commands(summary.bad)]
     if not quiet or summary.exit_status():

@@ -4,6 +4,7 @@
 This room must never know a target, a transport or a file.
 """
 
+from harness.compare.comeback import comeback
 from harness.compare.explain import explain, explain_finding
 from harness.compare.judge import Judgement, judge
 from harness.compare.known import KnownDivergence, KnownList, parse_known
@@ -13,6 +14,7 @@ __all__ = [
     "Judgement",
     "KnownDivergence",
     "KnownList",
+    "comeback",
     "explain",
     "explain_finding",
     "judge",
