@@ -37,7 +37,7 @@ def command(
     """Print the C that runs for a scenario; with --profile, the model's words beside each step.
 
     \b
-    Example: harness render scenarios/guest/dirty-log.yaml --id dirty-after-get --profile v6.12
+    Example: harness render scenarios/guest/dirty-log.yaml --id dirty-after-clear --profile v6.12
     """
     scenarios = load_files([file])
     if ident is not None:

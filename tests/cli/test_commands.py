@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from harness.cli import main
-from harness.cli.root import _COMMANDS
+from harness.cli.root import _COMMANDS, cli
+from reference_model.language import load_text
 from tests.reference_model.test_language import GUEST, PGTABLE
 
 
@@ -70,6 +74,39 @@ def test_render_prints_c(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     out = capsys.readouterr().out
     assert "static void test_dirty_after_clear(void)" in out
     assert "dirty_get(vm, 1)" in out
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def examples(command: click.Command) -> Iterator[list[str]]:
+    """The commands that a help, and those of its subcommands, give as examples: their words."""
+    for text in (command.help or "").splitlines():
+        line = text.strip().removeprefix("Example: ")
+        if line.startswith("harness "):
+            yield from (shlex.split(part)[1:] for part in line.split(" && "))
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            if (below := command.get_command(context, name)) is not None:
+                yield from examples(below)
+
+
+@pytest.mark.parametrize("words", list(examples(cli)), ids=" ".join)
+def test_examples_of_help_can_be_given(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        found = command.get_command(click.Context(command), words[0])
+        assert found is not None
+        command, words = found, words[1:]
+    command.make_context("harness", list(words))
+    files = [Path(word) for word in words if word.startswith("scenarios")]
+    assert all(file.exists() for file in files)
+    if "--id" in words:
+        (file,) = files
+        ids = [scenario.id for scenario in load_text(file.read_text(), file.name)]
+        assert words[words.index("--id") + 1] in ids
 
 
 @pytest.mark.parametrize("name", sorted(_COMMANDS))
