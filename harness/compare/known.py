@@ -24,6 +24,9 @@ from harness.vocabulary import AND_COMPLAINT, UsageError, Verdict
 from reference_model.outcome import CHANNELS
 from reference_model.scenario import Parallel, Scenario
 
+#: What the runner (close_scenario() in kselftests/runner.c) says of a hang, and of a worse one.
+NO_STEP, NOT_KILLED = "no step within ", ", and SIGKILL does not end it"
+
 
 class KnownDivergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One entry.
@@ -31,10 +34,11 @@ class KnownDivergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ``scenario`` is a glob on scenario ids, ``kernels`` are globs on releases (``uname -r``);
     neither may be all wildcard. ``verdict`` is what would be said without the entry. Of a DIVERGE
     ``channels`` are those on which it differs, ``operations`` the steps' operations at which it
-    does (none named: any); a HANG has neither. Of a CRASH ``splat`` is a glob on the kernel's
-    complaint, and ``operations`` are what it takes: the scenario has all of them, which narrows
-    enough for a ``scenario`` of "*". ``link`` names a thread or a commit by its title; ``review``
-    is the day (YYYY-MM-DD) on which to look again.
+    does (none named: any). A HANG has neither: it is a step that does not end in a kernel that goes
+    on. Of a CRASH ``splat`` is a glob on the kernel's complaint, and ``operations`` are what it
+    takes: the scenario has all of them, which narrows enough for a ``scenario`` of "*". ``link``
+    names a thread or a commit by its title; ``review`` is the day (YYYY-MM-DD) on which to look
+    again.
     """
 
     title: str
@@ -60,6 +64,8 @@ class KnownDivergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             return False
         if self.verdict == "CRASH":
             return self._explains_crash(judgement, scenario)
+        if self.verdict == "HANG" and not _is_of_a_step(judgement.reason):
+            return False
         return all(
             one.channel in self.channels
             and (not self.operations or scenario.steps[one.step].name in self.operations)
@@ -75,6 +81,11 @@ class KnownDivergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             and not judgement.differences
             and _operations(scenario) >= set(self.operations)
         )
+
+
+def _is_of_a_step(reason: str) -> bool:
+    """A step that did not end, while the kernel went on and could end its process."""
+    return reason.startswith(NO_STEP) and NOT_KILLED not in reason
 
 
 def _operations(scenario: Scenario) -> set[str]:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from harness.compare import Judgement, KnownList, parse_known
+from harness.compare.known import NO_STEP, NOT_KILLED
 from harness.resources import resource_dir
 from harness.vocabulary import StepDifference, UsageError, Verdict
 from reference_model.language import load_text
@@ -110,6 +111,26 @@ def test_a_hang_that_is_known_hides_no_other_verdict(other: Verdict) -> None:
     assert known.apply(HANG, SCENARIO, "6.12.9") == (HANG, "")
     elsewhere = msgspec.structs.replace(SCENARIO, id="clean-a")
     assert known.apply(HANG, elsewhere, "7.2.13") == (HANG, "")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "no step within 10 s, and SIGKILL does not end it",
+        "no line for 15 s; the console is silent too",
+        "watchdog: BUG: soft lockup - CPU#0 stuck for 22s!; no step within 10 s",
+    ],
+)
+def test_a_step_that_is_known_to_hang_hides_no_kernel_that_does(reason: str) -> None:
+    known = KnownList(parse_known(HANGS, "known.yaml"))
+    worse = msgspec.structs.replace(HANG, reason=reason)
+    assert known.apply(worse, SCENARIO, "7.2.13") == (worse, "")
+
+
+def test_the_runner_says_so_of_a_hang() -> None:
+    text = (resource_dir("kselftests") / "runner.c").read_text(encoding="utf-8")
+    assert f'"{NO_STEP}%g s%s"' in text
+    assert f'"{NOT_KILLED}"' in text
 
 
 def test_a_divergence_that_is_known_hides_no_hang() -> None:
