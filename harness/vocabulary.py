@@ -120,6 +120,13 @@ class BuildTree(Struct, frozen=True, kw_only=True):
     compiler: str
 
 
+class KernelBuild(Struct, frozen=True, kw_only=True):
+    """A folder on this machine in which the kernel ``release`` was built, or its headers are."""
+
+    release: str
+    folder: str
+
+
 class TargetInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a probe found on a target; part of every result.
 

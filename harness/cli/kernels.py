@@ -19,6 +19,7 @@ def command() -> None:
       debian:SUITE[/FLAVOUR]   newest kernel of a Debian suite; flavour cloud-arm64
       deb:FILE                 a linux-image package
       image:FILE               a bare Image
+      tree:DIR                 the folder that a kernel of your own was built in
     """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,8 +16,9 @@ from harness import kernels as kernel_room
 from harness import targets as target_room
 from harness.campaign import TargetPlan
 from harness.targets import QemuConfig, Target
-from harness.toolchain import build_module
+from harness.toolchain import build_module, build_own_module
 from harness.vocabulary import (
+    KernelBuild,
     NetworkError,
     NoModuleError,
     TargetInfo,
@@ -40,6 +42,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
                  help="Guest CPUs.  [default: 1; 2 where suite race runs]"),
     click.option("--append", multiple=True, metavar="ARG",
                  help="Kernel argument, e.g. kvm-arm.mode=nvhe; may be repeated."),
+    click.option("--headers", multiple=True, metavar="DIR",
+                 help="Where a kernel of your own was built, or its headers are, for the "
+                 "white-box module; may be repeated. Not needed for tree:DIR."),
 )  # fmt: skip
 
 
@@ -69,6 +74,7 @@ def one_machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "vcpus": arguments.pop("smp"),
             "guests": arguments.pop("guests", 1),
             "append": tuple(arguments.pop("append")),
+            "headers": tuple(arguments.pop("headers")),
         }
         return function(**arguments)
 
@@ -95,27 +101,56 @@ def plans_from(
     """
     guests: int = machine.get("guests", 1)
     config = msgspec.convert(
-        {name: value for name, value in machine.items() if name != "guests"}, QemuConfig
+        {name: value for name, value in machine.items() if name not in ("guests", "headers")},
+        QemuConfig,
     )
+    given = tuple(kernel_room.kernel_build(Path(folder)) for folder in machine.get("headers", ()))
     specs = list(kernels)
     if not specs and not targets:
         specs = [DEFAULT_KERNEL]
-    for spec in specs:
-        kernel_room.parse_spec(spec)
-    again = _options(machine)
+    builds = {spec: kernel_room.build_of(kernel_room.parse_spec(spec)) for spec in specs}
+    again = _options(machine | {"headers": [build.folder for build in given]})
     plans = [
         TargetPlan(
             spec,
             _booter(spec, config),
             ("--kernel", spec, *again),
-            white_box_module,
+            _module((*given, builds[spec])),
             guests=guests,
         )
         for spec in specs
     ]
     return plans + [
-        TargetPlan(name, _opener(name), ("--target", name), white_box_module) for name in targets
+        TargetPlan(
+            name,
+            _opener(name),
+            ("--target", name, *(word for build in given for word in ("--headers", build.folder))),
+            _module(given, installed=name == "local"),
+        )
+        for name in targets
     ]
+
+
+def _module(
+    builds: Sequence[KernelBuild | None], *, installed: bool = False
+) -> Callable[[TargetInfo], str]:
+    """The white-box module of a target: built in one of these folders, else with Debian's headers.
+
+    ``installed``: the headers may be on this machine.
+    """
+
+    def build(info: TargetInfo) -> str:
+        found = [own for own in builds if own is not None and own.release == info.release]
+        if installed and (own := kernel_room.installed_build(info.release)) is not None:
+            found.append(own)
+        if not found:
+            return white_box_module(info)
+        try:
+            return str(build_own_module(found[0]))
+        except ToolMissingError as error:
+            raise NoModuleError(str(error)) from error
+
+    return build
 
 
 def white_box_module(info: TargetInfo) -> str:
@@ -155,8 +190,9 @@ def _options(machine: dict[str, Any]) -> tuple[str, ...]:
             out += [f"--{name}", str(machine[name])]
     if machine["vcpus"] != default.vcpus:
         out += ["--smp", str(machine["vcpus"])]
-    for argument in machine["append"]:
-        out += ["--append", argument]
+    for name in ("append", "headers"):
+        for argument in machine.get(name, ()):
+            out += [f"--{name}", argument]
     return tuple(out)
 
 

@@ -5,6 +5,7 @@ This room must never know targets, scenarios or profiles.
 """
 
 from harness.kernels.headers import fetch_headers
+from harness.kernels.own import build_of, installed_build, kernel_build
 from harness.kernels.resolve import CachedKernel, list_cached, resolve
 from harness.kernels.spec import KernelSpec, SpecKind, parse_spec
 
@@ -12,7 +13,10 @@ __all__ = [
     "CachedKernel",
     "KernelSpec",
     "SpecKind",
+    "build_of",
     "fetch_headers",
+    "installed_build",
+    "kernel_build",
     "list_cached",
     "parse_spec",
     "resolve",

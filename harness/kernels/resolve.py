@@ -13,7 +13,7 @@ from harness.kernels import debian, keys, modules, vmlinuz
 from harness.kernels.hostapt import host_mirrors
 from harness.kernels.initramfs import initramfs_of
 from harness.kernels.packages import PackageTree, open_packages
-from harness.kernels.spec import KernelSpec, SpecKind, parse_spec
+from harness.kernels.spec import TREE_IMAGE, KernelSpec, SpecKind, parse_spec
 from harness.kernels.store import Blob, Store, sha256_of
 from harness.vocabulary import Image, UsageError
 
@@ -114,7 +114,7 @@ def _make(spec: KernelSpec, digest: str, store: Store, tell: Progress) -> Cached
     match spec.kind:
         case SpecKind.DEB:
             return _from_deb(spec, digest, store, tell)
-        case SpecKind.IMAGE:
+        case SpecKind.IMAGE | SpecKind.TREE:
             return _from_image(spec, digest, store, tell)
         case _:
             return _from_debian(spec, store, tell)
@@ -190,7 +190,7 @@ def _siblings(deb: Path, kind: str, release: str) -> list[Path]:
 
 
 def _from_image(spec: KernelSpec, digest: str, store: Store, tell: Progress) -> CachedKernel:
-    source = Path(spec.path)
+    source = spec.file
     tell(f"reading {source.name}")
     image = vmlinuz.plain_image(source.read_bytes(), str(source))
     release = vmlinuz.release_of(image)
@@ -217,8 +217,13 @@ def _vmlinuz(tree: PackageTree, what: str) -> str:
 
 def _digest(spec: KernelSpec) -> str:
     try:
-        return sha256_of(Path(spec.path))
+        return sha256_of(spec.file)
     except OSError as error:
+        if spec.kind is SpecKind.TREE:
+            raise UsageError(
+                f"kernel {spec}: no {TREE_IMAGE} there; build it: "
+                f"make -C {spec.path} ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- Image modules"
+            ) from error
         raise UsageError(f"kernel {spec}: {error.strerror}; name an existing file") from error
 
 

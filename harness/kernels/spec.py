@@ -4,7 +4,7 @@
     debian:SUITE[@RELEASE][/FLAVOUR]   a Debian suite's kernel, the newest unless pinned
     deb:FILE                           a linux-image or linux-binary package file
     image:FILE                         a bare arm64 Image, virtio-net and KVM built in
-    tree:DIR[@REV]                     a kernel source tree (not built yet)
+    tree:DIR                           the folder that a kernel was built in (O=), or its source
 
 RELEASE is the beginning of ``uname -r``: ``@6.12.117+deb12`` is that one build, ``@6.12`` the
 newest of 6.12 in the suite. FLAVOUR is Debian's: ``cloud-arm64`` (default), ``arm64``,
@@ -22,7 +22,10 @@ from msgspec import Struct
 from harness.vocabulary import UsageError
 
 DEFAULT_FLAVOUR = "cloud-arm64"
-FORMS = "debian:SUITE[@RELEASE][/FLAVOUR], deb:FILE, image:FILE, tree:DIR[@REV]"
+FORMS = "debian:SUITE[@RELEASE][/FLAVOUR], deb:FILE, image:FILE, tree:DIR"
+
+#: Where a kernel's build leaves it, in the folder it is built in.
+TREE_IMAGE = "arch/arm64/boot/Image"
 
 _DEBIAN = re.compile(
     r"(?P<suite>[a-z][a-z0-9.-]*)(?:@(?P<release>[0-9][0-9A-Za-z.+~-]*))?(?:/(?P<flavour>[a-z0-9-]+))?"
@@ -39,13 +42,19 @@ class SpecKind(enum.Enum):
 
 
 class KernelSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A parsed SPEC. ``path`` (absolute) for files, the other fields for ``debian:``."""
+    """A parsed SPEC. ``path`` (absolute) for files and folders, the others for ``debian:``."""
 
     kind: SpecKind
     suite: str = ""
     release: str = ""
     flavour: str = ""
     path: str = ""
+
+    @property
+    def file(self) -> Path:
+        """What is read, where the kernel comes from a file: the package, or the Image."""
+        path = Path(self.path)
+        return path / TREE_IMAGE if self.kind is SpecKind.TREE else path
 
     def __str__(self) -> str:
         """The canonical text: the default flavour left out, paths absolute."""
@@ -67,10 +76,10 @@ def parse_spec(text: str) -> KernelSpec:
     if not colon or not rest or word not in kinds:
         raise UsageError(f"kernel {text!r}: no such form; write one of {FORMS}")
     kind = kinds[word]
-    if kind is SpecKind.TREE:
+    if kind is SpecKind.TREE and "@" in rest and not Path(rest).expanduser().is_dir():
         raise UsageError(
-            f"kernel {text!r}: building from a source tree is not there yet; "
-            "build the Image yourself and use image:FILE"
+            f"kernel {text!r}: a revision is not built here yet; check it out (git worktree), "
+            "build its Image, and name the folder: tree:DIR"
         )
     if kind is not SpecKind.DEBIAN:
         return KernelSpec(kind=kind, path=str(Path(rest).expanduser().absolute()))

@@ -7,6 +7,13 @@ This room must never know a scenario's meaning, a target or a result.
 from harness.toolchain.batch import build_batch
 from harness.toolchain.bench import build_lifecycle
 from harness.toolchain.compiler import Compiler, find_compiler
-from harness.toolchain.module import build_module
+from harness.toolchain.module import build_module, build_own_module
 
-__all__ = ["Compiler", "build_batch", "build_lifecycle", "build_module", "find_compiler"]
+__all__ = [
+    "Compiler",
+    "build_batch",
+    "build_lifecycle",
+    "build_module",
+    "build_own_module",
+    "find_compiler",
+]

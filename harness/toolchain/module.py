@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 from harness.resources import resource_dir
 from harness.toolchain.cache import Cache, digest
-from harness.toolchain.compiler import run_compiler
-from harness.vocabulary import BuildError, BuildTree, ToolMissingError
+from harness.toolchain.compiler import find_compiler, run_compiler
+from harness.vocabulary import BuildError, BuildTree, KernelBuild, NoModuleError, ToolMissingError
 
 MODULE = "hx_pgtable.ko"
+_IMAGE = "arch/arm64/boot/Image"
 #: make and modpost for one small module; a busy machine takes a minute.
 BUILD_SECONDS = 300.0
 _MOST_MODULES = 32
@@ -32,8 +35,67 @@ def build_module(tree: BuildTree) -> Path:
     installed, BuildError with the first error line where the build fails or takes too long,
     InfraError where the cache cannot be written.
     """
+
+    def make(work: Path) -> None:
+        run_compiler(_sandbox(tree, work), _make(tree), work, BUILD_SECONDS)
+        prefix = tree.compiler.partition("gcc-")[0]
+        run_compiler(_sandbox(tree, work), [f"{prefix}strip", "--strip-debug", MODULE], work)
+
+    return _built(_identity(tree), make)
+
+
+def build_own_module(build: KernelBuild) -> Path:
+    """The path of ``hx_pgtable.ko`` for a kernel that was built on this machine, in its folder.
+
+    With the compiler of the selftests (``HARNESS_CC``), or clang where the kernel was built with
+    it. ToolMissingError where make or that compiler is not installed, NoModuleError where the
+    kernel takes no modules; else as above.
+    """
+    if shutil.which("make") is None:
+        raise ToolMissingError("make: not installed; sudo apt-get install make")
+    folder = Path(build.folder)
+    if "CONFIG_MODULES=y" not in _config(folder):
+        raise NoModuleError(
+            f"the kernel in {folder} is built without CONFIG_MODULES, or not yet: "
+            "configure it and run make … modules_prepare"
+        )
+    arguments = ["-s", "-C", build.folder, "ARCH=arm64", *_own_compiler(folder)]
+
+    def make(work: Path) -> None:
+        jobs = f"-j{os.cpu_count() or 1}"
+        run_compiler(["make"], [*arguments, f"M={work}", jobs, "modules"], work, BUILD_SECONDS)
+
+    return _built((build.release, *arguments, *_state(folder)), make)
+
+
+def _own_compiler(folder: Path) -> tuple[str, ...]:
+    """What tells make the compiler."""
+    if "CONFIG_CC_IS_CLANG=y" in _config(folder):
+        return ("LLVM=1",)
+    program = find_compiler().command[-1]
+    prefix, gcc, version = program.rpartition("gcc")
+    if not gcc:
+        return (f"CC={program}",)
+    return (f"CROSS_COMPILE={prefix}", *((f"CC={program}",) if version else ()))
+
+
+def _config(folder: Path) -> list[str]:
+    """The lines of a kernel's configuration, as its build uses it."""
+    config = folder / "include/config/auto.conf"
+    return config.read_text(encoding="utf-8").splitlines() if config.is_file() else []
+
+
+def _state(folder: Path) -> Iterator[bytes]:
+    """What changes when the kernel in a folder is another: its Image, or what headers came with."""
+    for name in (_IMAGE, "Module.symvers", "include/generated/autoconf.h"):
+        path = folder / name
+        yield sha256(path.read_bytes()).digest() if path.is_file() else b""
+
+
+def _built(identity: Iterable[bytes | str], make: Callable[[Path], None]) -> Path:
+    """The module of that kernel: from the cache, or what ``make`` makes in a folder."""
     sources = module_sources()
-    parts: list[bytes | str] = [*_identity(tree)]
+    parts: list[bytes | str] = [*identity]
     for path in sources:
         parts += [path.name, path.read_bytes()]
 
@@ -42,9 +104,7 @@ def build_module(tree: BuildTree) -> Path:
         work.mkdir()
         for path in sources:
             shutil.copyfile(path, work / path.name)
-        run_compiler(_sandbox(tree, work), _make(tree), work, BUILD_SECONDS)
-        prefix = tree.compiler.partition("gcc-")[0]
-        run_compiler(_sandbox(tree, work), [f"{prefix}strip", "--strip-debug", MODULE], work)
+        make(work)
         entry.mkdir()
         (work / MODULE).replace(entry / MODULE)
 

@@ -56,9 +56,16 @@ def test_bad_forms_say_what_and_the_mend(text: str) -> None:
     assert "\n" not in message
 
 
-def test_tree_is_refused_with_the_way_round() -> None:
-    with pytest.raises(UsageError, match="image:FILE"):
+def test_a_revision_of_a_tree_is_refused_with_the_way_round() -> None:
+    with pytest.raises(UsageError, match="tree:DIR"):
         parse_spec("tree:linux@v6.12")
+
+
+def test_a_tree_is_the_image_that_was_built_there(tmp_path: Path) -> None:
+    spec = parse_spec(f"tree:{tmp_path}")
+    assert spec.file == tmp_path / "arch/arm64/boot/Image"
+    (tmp_path / "with@sign").mkdir()
+    assert parse_spec(f"tree:{tmp_path}/with@sign").path == f"{tmp_path}/with@sign"
 
 
 @given(

@@ -12,9 +12,10 @@ import pytest
 from msgspec.structs import replace
 
 from harness.resources import resource_dir
-from harness.toolchain import build_module, module
+from harness.toolchain import build_module, build_own_module, module
+from harness.toolchain.compiler import Compiler
 from harness.toolchain.module import module_sources
-from harness.vocabulary import BuildError, BuildTree, ToolMissingError
+from harness.vocabulary import BuildError, BuildTree, KernelBuild, NoModuleError, ToolMissingError
 
 
 class Recorder:
@@ -30,7 +31,7 @@ class Recorder:
         self.calls.append([*command, *arguments])
         if self.failure:
             raise BuildError(self.failure)
-        if "make" in arguments:
+        if "make" in (*command, *arguments):
             names = {path.name for path in folder.iterdir()}
             assert {"Kbuild", "features.sh", "main.c", "hx_pgtable.h"} <= names
             (folder / "hx_pgtable.ko").write_bytes(b"\x7fELF")
@@ -131,3 +132,50 @@ def test_every_source_goes_along() -> None:
     text = (folder / "Kbuild").read_text()
     built = set(re.findall(r"\b(\w+)\.o\b", text)) - {"hx_pgtable"}
     assert units == built == {path.stem for path in folder.glob("*.c")}
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: BuildTree) -> KernelBuild:
+    folder = tmp_path / "linux"
+    (folder / "include/config").mkdir(parents=True)
+    (folder / "include/config/auto.conf").write_text("CONFIG_KVM=y\nCONFIG_MODULES=y\n")
+    monkeypatch.setattr(
+        module, "find_compiler", lambda: Compiler(("/usr/bin/aarch64-linux-gnu-gcc",), "gcc")
+    )
+    return KernelBuild(release=tree.release, folder=str(folder))
+
+
+def test_in_the_folder_of_an_own_build(own: KernelBuild, recorder: Recorder) -> None:
+    path = build_own_module(own)
+    assert path.read_bytes() == b"\x7fELF"
+    (make,) = recorder.calls
+    assert make[0] == "make"
+    assert make[make.index("-C") + 1] == own.folder
+    assert "CROSS_COMPILE=/usr/bin/aarch64-linux-gnu-" in make
+    assert build_own_module(own) == path
+    assert len(recorder.calls) == 1
+
+
+def test_anew_when_the_kernel_in_the_folder_is_another(
+    own: KernelBuild, recorder: Recorder
+) -> None:
+    first = build_own_module(own)
+    image = Path(own.folder) / "arch/arm64/boot/Image"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"patched")
+    assert build_own_module(own) != first
+    assert len(recorder.calls) == 2
+
+
+def test_with_clang_where_the_kernel_was(own: KernelBuild, recorder: Recorder) -> None:
+    config = Path(own.folder) / "include/config/auto.conf"
+    config.write_text("CONFIG_MODULES=y\nCONFIG_CC_IS_CLANG=y\n")
+    build_own_module(own)
+    assert "LLVM=1" in recorder.calls[0]
+
+
+@pytest.mark.usefixtures("recorder")
+def test_a_kernel_without_modules_is_told(own: KernelBuild) -> None:
+    (Path(own.folder) / "include/config/auto.conf").write_text("CONFIG_KVM=y\n")
+    with pytest.raises(NoModuleError, match="CONFIG_MODULES"):
+        build_own_module(own)
