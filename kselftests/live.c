@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The leaves of a running VM, and ageing, through the white-box module. */
+/*
+ * The leaves of a running VM, and ageing, through the white-box module; without it,
+ * leaves as the kernel prints them, where it does.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "live.h"
+#include "live_dump.h"
 #include "pgtable_module.h"
 #include "record.h"
 #include "vm.h"
 
 #define FIRST_ROOM	32
+#define MAX_DUMPED	1024
 
 static char reason[320] = "the white-box module is not loaded";
 static u64 features;
 static struct hx_leaf_run *runs;
 static u32 room;
+static bool dumps;		/* leaves are read from what the kernel prints */
 
 void live_start(missing_fn missing)
 {
@@ -28,7 +34,9 @@ void live_start(missing_fn missing)
 		failure = "kvm_vm_ioctl is not found in this kernel";
 	}
 	snprintf(reason, sizeof(reason), "%s", failure);
-	missing("leaves", reason);
+	dumps = dump_start();
+	if (!dumps)
+		missing("leaves", reason);
 }
 
 void live_stop(void)
@@ -90,13 +98,28 @@ static void record_run(const struct hx_leaf_run *run)
 		    attrs[run->attr & HX_ATTR_MASK & 3], run->count);
 }
 
+/* As read_leaves(), but -1 where what is printed does not show them all. */
+static int read_dump(const struct vm *vm)
+{
+	u32 i;
+
+	for (i = 0; i < vm->slots; i++)
+		if (vm->slot[i].used && vm->slot[i].gpa + vm->slot[i].size >= 1UL << vm->ipa_bits)
+			return -1;
+	if (room < MAX_DUMPED && !make_room(MAX_DUMPED))
+		return -1;
+	return dump_leaves(vm->fd, RESERVED_START, RESERVED_END, runs, room);
+}
+
 void live_record(struct vm *vm)
 {
-	u32 i, nr;
+	int i, nr;
 
-	if (!(features & HX_FEATURE_LIVE_LEAVES))
+	if (!dumps && !(features & HX_FEATURE_LIVE_LEAVES))
 		return;
-	nr = read_leaves(vm);
+	nr = dumps ? read_dump(vm) : (int)read_leaves(vm);
+	if (nr < 0)
+		return;
 	step_key("leaves");
 	record_text("[");
 	for (i = 0; i < nr; i++) {

@@ -252,6 +252,7 @@ struct vm *vm_create(struct vm_config config)
 	vm->page_size = sysconf(_SC_PAGESIZE);
 	vm->clean_stores = memory_needs_cleaning();
 	vm->stage1_off = config.stage1_off;
+	vm->ipa_bits = config.ipa_bits;
 	vm->fd = create_vm(vm->kvm, config.ipa_bits);
 	set_abilities(vm, &config);
 	add_runtime_slot(vm);

@@ -56,6 +56,7 @@ struct vm {
 	int fd;			/* -1: none */
 	int run_size;		/* bytes mapped of each vCPU */
 	u32 vcpus;
+	u32 ipa_bits;
 	size_t page_size;
 	bool clean_stores;	/* CTR_EL0.IDC is 0 */
 	bool stage1_off;

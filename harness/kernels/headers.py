@@ -20,6 +20,8 @@ from harness.vocabulary import BuildTree, NetworkError, NoModuleError
 
 _RECORD = "headers"
 _POCKET = re.compile(r"-(security|updates|backports|backports-sloppy|proposed-updates)$|/updates$")
+#: How the releases of Debian's kernels for arm64 end.
+_FLAVOUR = re.compile(r"-(cloud-arm64|arm64|arm64-16k|rt-arm64)$")
 #: Where a release's suite is looked for when nothing says which it is.
 _SUITES = ("trixie", "bookworm", "bullseye", "sid", "trixie-backports", "bookworm-backports")
 
@@ -61,6 +63,11 @@ def fetch_headers(
     known = _cached(release, place)
     if known is not None:
         return known
+    if not _FLAVOUR.search(release):
+        raise NoModuleError(
+            f"{release} is no kernel of Debian's; name the folder that it was built in: "
+            "--kernel tree:DIR, or --headers DIR"
+        )
     with place.lock(f"headers-{release}"):
         known = _cached(release, place)  # made meanwhile elsewhere?
         if known is None:
@@ -96,8 +103,8 @@ def _fetch(
         offer = _find(release, suites, mirrors, store, stack, tell)
         if offer is None:
             raise NoModuleError(
-                f"no linux-headers-{release} in Debian {', '.join(suites)}, "
-                "and modules are built for Debian's own kernels only"
+                f"no linux-headers-{release} in Debian {', '.join(suites)}; where the kernel was "
+                "built on this machine, name the folder: --headers DIR"
             )
         found = offer.archive.suite
         # Build tools come with the kernel, the compiler with the suite; both run on this machine.

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.kernels import headers
 from harness.kernels.buildroot import build_architecture, compiler_packages
 from harness.kernels.headers import fetch_headers
 from harness.kernels.store import Store
@@ -190,8 +191,18 @@ def test_a_folder_that_was_removed_is_made_again(cut: Callable[[], None], store:
 
 
 def test_a_release_without_headers(cut: Callable[[], None], store: Store) -> None:
-    with pytest.raises(NoModuleError, match=r"no linux-headers-6\.12\.10-mine in Debian trixie"):
-        fetch_headers("6.12.10-mine", suite="trixie", store=store)
+    with pytest.raises(NoModuleError, match=r"no linux-headers-6\.12\.10-arm64 in Debian trixie"):
+        fetch_headers("6.12.10-arm64", suite="trixie", store=store)
+
+
+def test_of_a_kernel_that_is_not_debians_the_archive_is_not_asked(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(headers, "Archive", None)
+    with pytest.raises(
+        NoModuleError, match=r"6\.12\.117-dirty is no kernel of Debian's.*--headers"
+    ):
+        fetch_headers("6.12.117-dirty", store=store)
 
 
 def test_a_package_that_is_gone(
