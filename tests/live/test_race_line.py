@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,33 @@ def test_a_held_fault_loses_each_time(found: dict[str, dict[str, Any]]) -> None:
     counts = observed[1]["counts"]
     assert counts["refused"] == [[10, 1]]
     assert counts["marked"] == [[10, 1]]
+
+
+def test_a_wrong_model_is_noticed_and_the_replay_says_how_often(tmp_path: Path) -> None:
+    """Dirty logs of 16K pages are predicted for a kernel with 4K: every report is wrong."""
+    text = TEXT.partition("---\n")[0].replace("repeat: 24", "repeat: 12")
+    (tmp_path / "r.yaml").write_text(text, encoding="utf-8")
+    done = harness(tmp_path, "run", "r.yaml", "--kernel", KERNEL, "--env", "granule=16K")
+    assert done.returncode == 1, done.stdout
+    found = re.search(r"not allowed, in \d+ of 12 repeats.*\[(\w+)\]", done.stdout)
+    assert found is not None, done.stdout
+    again = harness(tmp_path, "replay", found[1], "--repeat", "30")
+    assert again.returncode == 1
+    # The last repeat's memory and log are left to the steps behind it.
+    came = re.search(r"came back: (\d+ of \d+) repeats .*\(at first (\d+ of \d+)\)", again.stdout)
+    assert came is not None, again.stdout
+    assert came.groups() == ("29 of 30", "11 of 12")
+
+
+def harness(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *args],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
 @pytest.mark.slow
