@@ -108,9 +108,9 @@ static void drop_area(char *area)
 }
 
 /* Maps exactly there; with NULL, or what mmap() says. */
-char *map_at(char *area, size_t size, int prot, int flags, int fd)
+char *map_part_at(char *area, size_t size, int prot, int flags, int fd, u64 offset)
 {
-	char *memory = mmap(area, size, prot, flags | MAP_FIXED_NOREPLACE, fd, 0);
+	char *memory = mmap(area, size, prot, flags | MAP_FIXED_NOREPLACE, fd, offset);
 
 	if (memory == MAP_FAILED)
 		return NULL;
@@ -121,6 +121,11 @@ char *map_at(char *area, size_t size, int prot, int flags, int fd)
 		return NULL;
 	}
 	return memory;
+}
+
+char *map_at(char *area, size_t size, int prot, int flags, int fd)
+{
+	return map_part_at(area, size, prot, flags, fd, 0);
 }
 
 char *map_fresh(char *area, size_t size)
@@ -285,7 +290,7 @@ struct memory memory_new(const struct backing *backing, u64 size)
 		map_file_ro(&memory);
 		break;
 	default:
-		scenario_skip("needs device memory, and none is known on this machine");
+		map_device(&memory);
 	}
 	if (!memory.area)
 		scenario_infra("%llu bytes of memory: %s", (unsigned long long)size,
@@ -313,4 +318,5 @@ void memory_end(void)
 	while (area_count)
 		drop_area(areas[area_count - 1].area);
 	next_area = MEMORY_BASE;
+	device_end();
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What backing.c, huge.c and kept.c are to each other. */
+/* What backing.c, device.c, huge.c and kept.c are to each other. */
 #ifndef HX_BACKING_PARTS_H
 #define HX_BACKING_PARTS_H
 
@@ -13,12 +13,21 @@ u64 pmd_size(void);
 char *room_at(u64 *next, size_t size, u64 align);
 /* Maps exactly there; NULL with errno. */
 char *map_at(char *area, size_t size, int prot, int flags, int fd);
+/* The same, of a file from an offset on. */
+char *map_part_at(char *area, size_t size, int prot, int flags, int fd, u64 offset);
 /* The same, private and of small pages. */
 char *map_fresh(char *area, size_t size);
 /* Page n holds n. */
 void prefill(char *memory, size_t size);
 u64 page_code(size_t n);
 void fill_page(char *page, size_t page_size, u64 code);
+
+/* device.c */
+
+/* Maps memory->area and zeroes it, or leaves NULL there with errno; SKIP without a device. */
+void map_device(struct memory *memory);
+/* A scenario ended: all of the device is free again. */
+void device_end(void);
 
 /* huge.c */
 

@@ -98,7 +98,7 @@ enum {
 	BACKING_HUGETLB,	/* private, from the pool of pages of .page_size */
 	BACKING_ZERO,		/* anonymous and read once: the zero page everywhere */
 	BACKING_FILE_RO,	/* a file that can only be read; always with code in it */
-	BACKING_DEVICE,		/* device memory */
+	BACKING_DEVICE,		/* a PCI device's own, all zeroes at first */
 	BACKING_KIND	= 0xf,
 
 	/* Each page holds, over and over: movz w0, #page number; ret */

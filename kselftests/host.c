@@ -113,8 +113,8 @@ void host_write(struct vm *vm, u64 gpa, u32 size, u64 value)
 
 	step_begin();
 	ret = access_memory(address, size, &value, true);
-	/* The page is there now: the guest may execute what was written. */
-	if (!ret)
+	/* The page is there now: the guest may execute what was written, but from a device. */
+	if (!ret && slot_at(vm, gpa, size)->memory.kind != BACKING_DEVICE)
 		memory_clean(address, size);
 	step_s64("ret", ret);
 	step_finish(vm);

@@ -234,7 +234,8 @@ static void command(struct vm *vm, u32 index, const struct command *command, str
 	mailbox = vcpu->mailbox;
 	slot = slot_at(vm, access->gpa, 1);
 	mailbox->op = command->op;
-	mailbox->clean = vm->clean_stores && slot && !(slot->flags & READONLY);
+	mailbox->clean = vm->clean_stores && slot && !(slot->flags & READONLY) &&
+			 slot->memory.kind != BACKING_DEVICE;
 	mailbox->address = access->gpa | (access->walk ? TTBR1_BASE : 0);
 	mailbox->value = command->value;
 	mailbox->expected = command->expected;

@@ -21,7 +21,7 @@ from reference_model.profiles import Environment
 from reference_model.slots import Ring, Slot
 from reference_model.unpredictable import UndefinedError
 
-ENOMEM, EFAULT, ENOSYS = -12, -14, -38
+ENOMEM, EFAULT, ENOSYS, ENOEXEC = -12, -14, -38, -8
 #: Synchronous External abort, not on a table walk (ESR_ELx.IFSC/DFSC, Arm ARM D24.2.40).
 FSC_EXTABT = 0x10
 #: The same, on a walk: 0x14 and the level.
@@ -55,10 +55,11 @@ class Effect(Struct, frozen=True, kw_only=True):
 
 
 class _Perms(Struct, frozen=True):
-    """Permissions beyond read."""
+    """Permissions beyond read, and the memory type."""
 
     w: bool
     x: bool
+    device: bool = False
 
 
 class Access(Struct, frozen=True, kw_only=True):
@@ -137,6 +138,11 @@ class GuestMemory:
             raise UndefinedError(f"no slot holds gpa {gpa:#x}; add one before")
         return slot, gpa - (slot.gfn << self.env.page_shift)
 
+    def is_device(self, gpa: int) -> bool:
+        """True where a slot of device memory holds the address."""
+        slot = self.slot_at(gpa >> self.env.page_shift)
+        return slot is not None and slot.memory.is_device
+
     def load(self, gpa: int, size: int) -> int:
         """What memory holds at a gpa."""
         slot, offset = self.backing(gpa)
@@ -195,6 +201,8 @@ class GuestMemory:
             return self._no_memory(access, trail)
         kind = "w" if write else "x" if access.kind == "x" and access.level is None else "r"
         ret = self._user_mem_abort(slot, gpa, kind, access.vcpu, found, trail)
+        if ret == ENOEXEC:
+            return self._inject(access, access.va, trail)
         return trail.effect(completed=False, ret=ret) if ret else None
 
     def _no_memory(self, access: Access, trail: Trail) -> Effect:
@@ -232,7 +240,7 @@ class GuestMemory:
         if slot.memory.prot(page) is HostProt.GONE:
             return EFAULT
         size, adjustable = self._vma_size(slot, gfn)
-        touched = slot.memory.touch((gfn & -size) - slot.gfn, write=write)
+        touched = slot.memory.pinned((gfn & -size) - slot.gfn, write=write)
         if touched.failed:
             return EFAULT
         if touched.invalidated:
@@ -240,6 +248,9 @@ class GuestMemory:
             # mmu_invalidate_retry, the vCPU takes the abort again.
             self.invalidated(slot, touched, trail.calls)
             return 0
+        device = slot.memory.is_device
+        if device and kind == "x":
+            return ENOEXEC
         # A read fault maps writable where the host page already is (hva_to_pfn).
         writable = slot.memory.writable(page) and not slot.readonly
         if slot.logging and not write:
@@ -256,7 +267,8 @@ class GuestMemory:
                 ipa = gpa & -(size * self.env.page_size)
         if self.knobs.marks_mapping:
             marked = gfn & -size
-        perms = _Perms(w=writable, x=kind == "x" or self.env.dic)
+        executable = kind == "x" or (self.env.dic and not device)
+        perms = _Perms(w=writable, x=executable, device=device)
         self._install(ipa, size, granule, perms, trail)
         if writable:
             self._mark(slot, marked, vcpu, trail)
@@ -265,6 +277,9 @@ class GuestMemory:
     def _vma_size(self, slot: Slot, gfn: int) -> tuple[int, bool]:
         """Pages to map by the VMA alone, and whether a huge user mapping may make it more."""
         if slot.logging:
+            return 1, False
+        if slot.memory.is_device:
+            # Blocks by physical address alone are a skip (device_blocks, guest_limits).
             return 1, False
         if not slot.memory.is_hugetlb:
             return 1, True
@@ -289,13 +304,13 @@ class GuestMemory:
     def _install(self, ipa: int, size: int, granule: int, perms: _Perms, trail: Trail) -> None:
         """Relaxes the leaf where it has the size, else maps."""
         gfn = ipa >> self.env.page_shift
-        prot = self._prot(w=perms.w, x=perms.x)
+        prot = self._prot(w=perms.w, x=perms.x, device=perms.device)
         if granule == size:
             trail.calls.append(("relax", ipa, prot, 0))
             self.stage2.relax(gfn, w=perms.w, x=perms.x)
         else:
             trail.calls.append(("map", ipa, size * self.env.page_size, prot, 0))
-            self.stage2.map(gfn & -size, size, w=perms.w, x=perms.x)
+            self.stage2.map(gfn & -size, size, w=perms.w, x=perms.x, device=perms.device)
 
     def _mark(self, slot: Slot, gfn: int, vcpu: int, trail: Trail) -> None:
         """mark_page_dirty_in_slot."""
@@ -339,9 +354,28 @@ class GuestMemory:
         ipa = gfn << self.env.page_shift
         calls.append(("map", ipa, self.env.page_size, self._prot(w=False, x=False), ret))
 
-    def _prot(self, *, w: bool, x: bool) -> int:
+    def map_device(self, slot: Slot) -> tuple[Call, ...]:
+        """kvm_phys_addr_ioremap of a slot's device memory, where the kernel does that at once.
+
+        By the slot's flags alone: what the VMA or its page table allow by now does not count.
+        """
+        if not self.knobs.device_at_creation or not slot.memory.is_device:
+            return ()
+        calls: list[Call] = []
+        prot = self._prot(w=not slot.readonly, x=False, device=True)
+        for page in range(slot.pages):
+            if slot.memory.prot(page) is HostProt.GONE:
+                continue
+            gfn = slot.gfn + page
+            ipa = gfn << self.env.page_shift
+            self.stage2.map(gfn, 1, w=not slot.readonly, x=False, device=True)
+            calls.append(("map", ipa, self.env.page_size, prot, 0))
+        return tuple(calls)
+
+    def _prot(self, *, w: bool, x: bool, device: bool = False) -> int:
         bits = self.knobs.prot
-        return bits.r | (bits.w if w else 0) | (bits.x if x else 0)
+        prot = bits.r | (bits.w if w else 0) | (bits.x if x else 0)
+        return prot | (bits.device if device else 0)
 
 
 def _permits(leaf: Leaf, kind: str) -> bool:

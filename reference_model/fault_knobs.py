@@ -16,6 +16,7 @@ class ProtBits(Struct, frozen=True, kw_only=True):
     r: int
     w: int
     x: int
+    device: int
 
 
 class FaultKnobs(Struct, frozen=True, kw_only=True):
@@ -75,11 +76,15 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     uffd_minor: bool
     #: An abort that is injected for a stage-1 walk says the level (FSC 0x14 to 0x17).
     walk_abort_has_level: bool
+    #: Device memory is mapped, all of it, when its slot is made or moved; else at faults.
+    device_at_creation: bool
+    #: Device memory gets blocks where its physical addresses allow them; else pages alone.
+    device_blocks: bool
     prot: ProtBits
 
 
-_X1 = ProtBits(x=1, w=2, r=4)
-_X3 = ProtBits(x=3, w=4, r=8)
+_X1 = ProtBits(x=1, w=2, r=4, device=8)
+_X3 = ProtBits(x=3, w=4, r=8, device=16)
 
 _V5_10 = FaultKnobs(
     oob_injects=False,
@@ -106,8 +111,11 @@ _V5_10 = FaultKnobs(
     uffd_wp=False,
     uffd_minor=False,
     walk_abort_has_level=False,
+    device_at_creation=True,
+    device_blocks=False,
     prot=_X1,
 )
+_SEED = replace(_V5_10, device_at_creation=False, device_blocks=True)
 _V6_1 = replace(
     _V5_10,
     oob_injects=True,
@@ -119,6 +127,7 @@ _V6_1 = replace(
     mprotect_writable=True,
     madv_collapse=True,
     uffd_minor=True,
+    device_at_creation=False,
 )
 _V6_12 = replace(
     _V6_1,
@@ -145,7 +154,7 @@ _V7_2 = replace(
 
 FAULT_KNOBS: dict[str, FaultKnobs] = {
     "v5.10": _V5_10,
-    "seed-2021": _V5_10,
+    "seed-2021": _SEED,
     "v6.1": _V6_1,
     "v6.12": _V6_12,
     "v7.2": _V7_2,

@@ -246,6 +246,26 @@ FAULT_KNOB_SOURCES: dict[str, KnobDoc] = {
             "v7.2": "inject_abt64 (7.2): ESR_ELx_FSC_SEA_TTW(level)",
         },
     ),
+    "device_at_creation": KnobDoc(
+        what="device memory is mapped, all of it, when its slot is made or moved",
+        sources={
+            "v5.10": "kvm_arch_prepare_memory_region (5.10): kvm_phys_addr_ioremap",
+            "seed-2021": "kvm_arch_prepare_memory_region (5.13): no mapping of VM_PFNMAP",
+            "v6.1": "kvm_arch_prepare_memory_region (6.1): looks at the flags alone",
+            "v6.12": "kvm_arch_prepare_memory_region (6.12): looks at the flags alone",
+            "v7.2": "kvm_arch_prepare_memory_region (7.2): looks at the flags alone",
+        },
+    ),
+    "device_blocks": KnobDoc(
+        what="device memory gets blocks where its physical address allows them",
+        sources={
+            "v5.10": "user_mem_abort (5.10): force_pte where VM_PFNMAP",
+            "seed-2021": "get_vma_page_shift (5.13): hva and pa modulo the block",
+            "v6.1": "get_vma_page_shift (6.1): PAGE_SHIFT where VM_PFNMAP",
+            "v6.12": "get_vma_page_shift (6.12): hugetlb alone; a BAR's user mapping is of pages",
+            "v7.2": "get_vma_page_shift (7.2): hugetlb alone; a BAR's user mapping is of pages",
+        },
+    ),
     "prot": KnobDoc(
         what="the numbers of enum kvm_pgtable_prot",
         sources={

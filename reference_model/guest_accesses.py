@@ -97,7 +97,7 @@ class GuestAccesses:
         ESR_ELx.WnR is 0 where a read would have aborted too; emulated CPUs tell it otherwise, and
         one that fails to compare may or may not count as a write (Arm ARM C3.2.12.3).
         """
-        self._no_device("cas")
+        self._no_device("cas", op.gpa)
         slot = self._memory.slot_at(op.gpa >> self._env.page_shift)
         equal = slot is not None and self._memory.load(op.gpa, op.size) == op.expected
         orders: list[tuple[str, ...]] = [("r", "w"), ("w",)]
@@ -124,7 +124,7 @@ class GuestAccesses:
         return _step(effect, exit=None, data=data)
 
     def _dc_zva(self, op: sc.DcZva) -> Observation:
-        self._no_device("dc_zva")
+        self._no_device("dc_zva", op.gpa)
         effect = self._memory.access(_plain(op, "w", has_syndrome=False))
         if effect.completed:
             slot, offset = self._memory.backing(op.gpa)
@@ -133,6 +133,8 @@ class GuestAccesses:
 
     def _dc_civac(self, op: sc.DcCivac) -> Observation:
         """Cache maintenance; an emulated CPU without caches may do nothing at all."""
+        if self._memory.is_device(op.gpa):
+            raise UndefinedError("cache maintenance of a device's memory; take another address")
         if self._memory.chooser.pick(2) == 0:
             return _step(Effect(completed=True, faults=0, maps=()), exit=None)
         slot = self._memory.slot_at(op.gpa >> self._env.page_shift)
@@ -193,6 +195,8 @@ class GuestAccesses:
         va = op.gpa | HIGH_VA
         for level in (0, 1):
             where = descriptor(level, table, op.gpa)
+            if self._memory.is_device(where.gpa):
+                raise UndefinedError("a stage-1 walk of Device memory is refused (HCR_EL2.PTW)")
             read = Access(
                 gpa=where.gpa, kind="r", vcpu=op.vcpu, va=va, level=level, is_fetch=is_fetch
             )
@@ -245,15 +249,17 @@ class GuestAccesses:
         slot.memory.write(offset, size, value)
 
     def _needs_alignment(self, gpa: int, size: int) -> None:
-        if not self._stage1 and gpa % size:
+        if gpa % size and (not self._stage1 or self._memory.is_device(gpa)):
             raise UndefinedError(
-                "an unaligned access to Device memory (stage 1 is off) aborts on a CPU and "
-                "passes on some emulated ones; align it"
+                "an unaligned access to Device memory (stage 1 is off, or the slot's is) aborts "
+                "on a CPU and passes on some emulated ones; align it"
             )
 
-    def _no_device(self, what: str) -> None:
-        if not self._stage1:
-            raise UndefinedError(f"{what} on Device memory (stage 1 is off) is the CPU's choice")
+    def _no_device(self, what: str, gpa: int) -> None:
+        if not self._stage1 or self._memory.is_device(gpa):
+            raise UndefinedError(
+                f"{what} on Device memory (stage 1 is off, or the slot's is) is the CPU's choice"
+            )
 
 
 def _plain(op: sc.Cas | sc.DcZva | sc.DcCivac, kind: str, *, has_syndrome: bool) -> Access:

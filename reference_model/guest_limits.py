@@ -29,7 +29,7 @@ def unsupported(scenario: GuestScenario, profile: SemanticsProfile, env: Environ
     return (
         _ring(vm, profile, env)
         or _split(vm, profile, env)
-        or _backings(scenario, env)
+        or _backings(scenario, profile, env)
         or _steps(scenario, profile, env)
     )
 
@@ -57,15 +57,29 @@ def _split(vm: sc.VmConfig, profile: SemanticsProfile, env: Environment) -> str:
     return ""
 
 
-def _backings(scenario: GuestScenario, env: Environment) -> str:
+def _backings(scenario: GuestScenario, profile: SemanticsProfile, env: Environment) -> str:
     for step in scenario.steps:
         if not isinstance(step, sc.SlotAdd):
             continue
         backing = step.backing
         if backing.page_size is not None and backing.page_size not in _HUGETLB[env.page_shift]:
             return f"no hugetlb pages of {backing.page_size:#x} with {env.granule} pages"
+        reason = _device(step, profile, env) if backing.kind == "device" else ""
+        if reason:
+            return reason
         if backing.offset % env.page_size:
             return f"backing offset {backing.offset:#x} is no multiple of {env.granule}"
+    return ""
+
+
+def _device(step: sc.SlotAdd, profile: SemanticsProfile, env: Environment) -> str:
+    if env.mode == "protected" and profile.fault.protected_calls_hyp:
+        return "the hypervisor shares no memory of devices with a guest in protected mode"
+    if profile.fault.device_blocks and step.size >= _LEAVES[env.page_shift][1]:
+        return (
+            f"the kernel of profile {profile.name} gives device memory blocks by its physical "
+            "address, which is the device's affair"
+        )
     return ""
 
 

@@ -15,7 +15,7 @@ from reference_model.profiles import Environment
 from reference_model.stage1 import STAGE1_TABLE, descriptor, stage1_table
 
 _FILES = ("shmem", "memfd", "file_ro")
-_SURE_BACKINGS = ("anon", "shmem", "memfd", "hugetlb", "zero", "file_ro")
+_SURE_BACKINGS = ("anon", "shmem", "memfd", "hugetlb", "zero", "file_ro", "device")
 
 
 class ShadowSlot:

@@ -20,12 +20,13 @@ from reference_model.scenario import RESERVED_GPA
 
 
 class Leaf(Struct, frozen=True):
-    """One leaf: its size in pages, permissions beyond read (which each has), access flag."""
+    """One leaf: its size in pages, permissions beyond read (which each has), access flag, type."""
 
     pages: int
     w: bool
     x: bool
     af: bool = True
+    device: bool = False
 
 
 class Stage2:
@@ -63,7 +64,7 @@ class Stage2:
                 return base, leaf
         return None
 
-    def map(self, gfn: int, pages: int, *, w: bool, x: bool) -> None:
+    def map(self, gfn: int, pages: int, *, w: bool, x: bool, device: bool = False) -> None:
         """kvm_pgtable_stage2_map of ``pages`` at an aligned gfn.
 
         A block that is only part of it goes as a whole, and so does a table that it covers.
@@ -71,7 +72,7 @@ class Stage2:
         size = max(size for size in self.sizes if size <= pages)
         self.unmap(gfn, pages)
         for base in range(gfn, gfn + pages, size):
-            self._put(base, Leaf(size, w, x))
+            self._put(base, Leaf(size, w, x, device=device))
 
     def relax(self, gfn: int, *, w: bool, x: bool) -> None:
         """kvm_pgtable_stage2_relax_perms: adds permissions to the leaf that is there."""
@@ -155,7 +156,8 @@ class Stage2:
                 out[-1] = (*out[-1][:-1], out[-1][-1] + 1)
             else:
                 prot = "r" + ("w" if leaf.w else "") + ("x" if leaf.x else "")
-                out.append((base << shift, leaf.pages << shift, 0, prot, 0, leaf.af, "normal", 1))
+                kind = "device" if leaf.device else "normal"
+                out.append((base << shift, leaf.pages << shift, 0, prot, 0, leaf.af, kind, 1))
                 if most is not None and len(out) > most:
                     return None
             last = (base, leaf)

@@ -113,7 +113,8 @@ def protect(memory: HostMemory, first: int, count: int, prot: HostProt) -> Range
 def _regains_write(memory: HostMemory, page: int) -> bool:
     """can_change_pte_writable, can_change_pmd_writable; shared memory needs no such check."""
     state = memory.state(page)
-    if state is HostPage.FILE:
+    if state in (HostPage.FILE, HostPage.DEVICE):
+        # A device's page is dirty since the runtime zeroed it (can_change_pte_writable).
         return True
     if state is not HostPage.ANON or memory.is_hugetlb:
         return False

@@ -46,7 +46,7 @@ class HostOps:
         }
 
     def _host_read(self, op: sc.HostRead) -> Observation:
-        slot, offset = self._memory.backing(op.gpa)
+        slot, offset = self._accessed(op)
         page = offset // self._env.page_size
         done, calls = self._memory.host_touch(slot, page, write=False)
         if not done:
@@ -55,13 +55,19 @@ class HostOps:
         return Observation(ret=0, data=data, faults=0, maps=calls, marks=())
 
     def _host_write(self, op: sc.HostWrite) -> Observation:
-        slot, offset = self._memory.backing(op.gpa)
+        slot, offset = self._accessed(op)
         page = offset // self._env.page_size
         done, calls = self._memory.host_touch(slot, page, write=True)
         if not done:
             return Observation(ret=EFAULT, faults=0, maps=calls, marks=())
         slot.memory.write(offset, op.size, op.value)
         return Observation(ret=0, faults=0, maps=calls, marks=())
+
+    def _accessed(self, op: sc.HostRead | sc.HostWrite) -> tuple[Slot, int]:
+        slot, offset = self._memory.backing(op.gpa)
+        if slot.memory.is_device and op.gpa % op.size:
+            raise UndefinedError("an unaligned access to a device's memory may abort; align it")
+        return slot, offset
 
     def _range(self, op: Any) -> tuple[Slot, int, int] | None:
         """Slot, first page and pages of a range; None where it does not begin at a page."""
@@ -82,6 +88,8 @@ class HostOps:
         slot, first, pages = found
         memory, knobs = slot.memory, self._memory.knobs
         ranges: changes.Ranges = []
+        if memory.is_device and op.advice not in ("hugepage", "nohugepage"):
+            return self._advise_device(op, memory, first, pages)
         if _holey(memory, first, pages):
             return self._advise_around_holes(op, slot, first, pages)
         match op.advice:
@@ -123,11 +131,24 @@ class HostOps:
             self._memory.unmap_ranges(slot, change[op.advice](memory, start, count))
         return host_step(ENOMEM)
 
+    def _advise_device(
+        self, op: sc.Madvise, memory: HostMemory, first: int, pages: int
+    ) -> Observation:
+        """VM_PFNMAP: can_madv_lru_vma, madvise_dontneed_free_valid_vma, VM_NO_KHUGEPAGED."""
+        if op.advice == "collapse" and not self._memory.knobs.madv_collapse:
+            return host_step(EINVAL)
+        gone = all(memory.prot(page) is HostProt.GONE for page in range(first, first + pages))
+        return host_step(ENOMEM if gone else EINVAL)
+
     def _eligible(
         self, memory: HostMemory, first: int, pages: int, wanted: bool, slot: Slot
     ) -> Observation:
         if memory.is_hugetlb:
             return host_step(EINVAL)
+        if memory.is_device:
+            # hugepage_madvise: the flag is set, and means nothing.
+            _needs_whole(memory, first, pages)
+            return host_step(0)
         if memory.huge_pages == 1:
             # No page of it ever gets huge: no block fits, or the advice comes too late.
             if wanted:
@@ -170,6 +191,7 @@ class HostOps:
         prot = _PROTS[op.prot]
         if _holey(memory, first, pages):
             raise UndefinedError("mprotect over unmapped memory stops midway; remap it first")
+        _needs_whole(memory, first, pages)
         if memory.kind == "file_ro" and op.prot == "rw":
             return host_step(EACCES)
         if memory.is_hugetlb and ((memory.hva + first) | pages) % memory.huge_pages:
@@ -187,6 +209,7 @@ class HostOps:
         slot, first, pages = found
         memory = slot.memory
         if op.to == "none":
+            _needs_whole(memory, first, pages)
             if memory.is_hugetlb and ((memory.hva + first) | pages) % memory.huge_pages:
                 return host_step(EINVAL)
             ranges = changes.unmap(memory, first, pages)
@@ -217,6 +240,9 @@ class HostOps:
             return host_step(EACCES)
         if _holey(memory, first, pages):
             raise UndefinedError("a hole over unmapped memory is not modelled; remap it first")
+        if memory.is_device:
+            # vfs_fallocate compares the BAR's physical address with the largest file of sysfs.
+            raise UndefinedError("how a hole in a device's memory fails depends on its address")
         if not memory.is_file:
             return host_step(EINVAL)
         stop = first + pages
@@ -246,6 +272,8 @@ class HostOps:
 
     def _stage1_tables(self, op: sc.Stage1Tables) -> Observation:
         calls: list[Any] = []
+        if self._memory.is_device(op.gpa) or self._memory.is_device(op.gpa + STAGE1_TABLE):
+            raise UndefinedError("a stage-1 walk of Device memory is refused (HCR_EL2.PTW)")
         for level, table in enumerate((op.gpa, op.gpa + STAGE1_TABLE)):
             slot, offset = self._memory.backing(table)
             page = offset // self._env.page_size
@@ -255,6 +283,15 @@ class HostOps:
             calls += made
             slot.memory.write_bytes(offset, stage1_table(level, op.gpa, af=op.af))
         return Observation(ret=0, faults=0, maps=tuple(calls), marks=())
+
+
+def _needs_whole(memory: HostMemory, first: int, pages: int) -> None:
+    """VMAs of a device's memory never merge: which blocks lie in one is not followed."""
+    if memory.is_device and memory.pages >= memory.pmd_pages and pages != memory.pages:
+        raise UndefinedError(
+            f"pages {first} to {first + pages - 1} of a device's memory that holds a block: give "
+            "the whole slot, or make it smaller"
+        )
 
 
 def _holey(memory: HostMemory, first: int, pages: int) -> bool:

@@ -27,6 +27,7 @@ class HostPage(enum.IntEnum):
     ANON = 2
     FILE = 3  # of the page cache: shmem, memfd, a read-only file
     SWAP = 4
+    DEVICE = 5  # of no struct page: VM_PFNMAP, there since mmap()
 
 
 class HostProt(enum.IntEnum):
@@ -81,9 +82,12 @@ class HostTables:
             first = HostPage.FILE if fixed else HostPage.ANON
         elif backing.kind == "zero":
             first = HostPage.ZERO
+        elif backing.kind == "device":
+            first = HostPage.DEVICE
         self._state = bytearray([first]) * count
         #: The page-table entry is writable.
-        self._writable = bytearray([full and backing.kind != "file_ro"]) * count
+        writable = (full and backing.kind != "file_ro") or first is HostPage.DEVICE
+        self._writable = bytearray([writable]) * count
         self._prot = bytearray([HostProt.R if backing.kind == "file_ro" else HostProt.RW]) * count
         #: Huge pages may be made here (MADV_HUGEPAGE, or the system's always).
         self._eligible = bytearray([self.huge_pages > 1]) * count
@@ -115,6 +119,11 @@ class HostTables:
     def is_hugetlb(self) -> bool:
         """True for memory from the hugetlb pool."""
         return self.kind == "hugetlb"
+
+    @property
+    def is_device(self) -> bool:
+        """True for memory of a device."""
+        return self.kind == "device"
 
     @property
     def is_file(self) -> bool:

@@ -52,6 +52,16 @@ class HostMemory(HostTables):
                 pass
         return _PLAIN
 
+    def pinned(self, page: int, *, write: bool) -> Touched:
+        """What KVM asks for a page of the guest's (hva_to_pfn): get_user_pages, but for devices.
+
+        A device's page is what the page table says, whatever the VMA allows by now
+        (hva_to_pfn_remapped): it can be mapped for reading behind mprotect(PROT_NONE).
+        """
+        if self.state(page) is not HostPage.DEVICE:
+            return self.touch(page, write=write)
+        return _FAILED if write and not self.writable(page) else _PLAIN
+
     def may_choose(self) -> bool:
         """True where a write can have more than one outcome (:meth:`_write_readonly`)."""
         if not self._had_readonly or self.is_file:

@@ -88,6 +88,8 @@ class _Builder:
         }
 
     def build(self, block: Parallel, knobs: RaceKnobs) -> Block:
+        if any(slot.memory.is_device for slot in self._memory.slots.values()):
+            raise UndefinedError("the model does not follow device memory beside a block")
         if self._vm.dirty_ring:
             raise UndefinedError("the model does not follow dirty rings in a block yet")
         for gpa in block.hold:

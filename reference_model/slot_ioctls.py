@@ -13,13 +13,21 @@ from typing import Any
 
 from reference_model import scenario as sc
 from reference_model.fault import GuestMemory
-from reference_model.memory import HostMemory
+from reference_model.memory import HostMemory, HostProt
 from reference_model.outcome import Observation
 from reference_model.scenario import RESERVED_GPA
 from reference_model.slots import WORD, Slot, ring_batches, word_spans
 from reference_model.unpredictable import UndefinedError
 
 EINVAL, EEXIST, EFAULT, ENOENT, ENXIO = -22, -17, -14, -2, -6
+
+
+def _has_device(slot: Slot) -> bool:
+    """A VM_PFNMAP VMA lies behind the slot: "IO region dirty page logging not allowed"."""
+    memory = slot.memory
+    return memory.is_device and any(
+        memory.prot(page) is not HostProt.GONE for page in range(slot.pages)
+    )
 
 
 def host_step(ret: int) -> Observation:
@@ -67,9 +75,17 @@ class SlotIoctls:
             op.size, self._env.page_shift, op.backing, self._memory.knobs, self._memory.chooser
         )
         slot = Slot(op.slot, gfn, host, readonly="readonly" in op.flags)
+        log = "log_dirty" in op.flags
+        if log and _has_device(slot):
+            return host_step(EINVAL)
         self._memory.slots[op.slot] = slot
-        self._set_logging(slot, "log_dirty" in op.flags)
-        return host_step(0)
+        self._set_logging(slot, log)
+        return self._made(slot)
+
+    def _made(self, slot: Slot) -> Observation:
+        """A slot stands at a new place."""
+        calls = self._memory.map_device(slot)
+        return Observation(ret=0, faults=0, maps=calls, marks=())
 
     def _slot_flags(self, op: sc.SlotFlags) -> Observation:
         slot = self._memory.slots.get(op.slot)
@@ -78,6 +94,8 @@ class SlotIoctls:
         if slot.readonly != ("readonly" in op.flags):
             return host_step(EINVAL)
         log = "log_dirty" in op.flags
+        if log and not slot.log and _has_device(slot):
+            return host_step(EINVAL)
         if log != slot.log:
             self._set_logging(slot, log)
         return host_step(0)
@@ -102,9 +120,10 @@ class SlotIoctls:
         # kvm_set_memslot invalidates the old slot before kvm_arch_prepare_memory_region may
         # refuse the new place: its stage 2 is gone either way.
         self._memory.stage2.unmap(slot.gfn, slot.pages)
-        if not error:
-            slot.gfn = gfn
-        return host_step(error)
+        if error:
+            return host_step(error)
+        slot.gfn = gfn
+        return self._made(slot)
 
     def _slot_delete(self, op: sc.SlotDelete) -> Observation:
         slot = self._memory.slots.pop(op.slot, None)

@@ -41,7 +41,8 @@ class UffdOps:
         mode = Uffd(0)
         for name in op.mode:
             mode |= _MODES[name]
-        if mode & Uffd.MINOR and not memory.is_file:
+        # vma_can_userfault: no memory of devices, minor faults of files alone.
+        if memory.is_device or (mode & Uffd.MINOR and not memory.is_file):
             return host_step(EINVAL)
         slot, _ = self._memory.backing(op.gpa)
         changed = (page for page in range(first, first + pages) if memory.uffd(page) != mode)

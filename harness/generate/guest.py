@@ -163,7 +163,7 @@ class _Walk:
 
     def _cas(self) -> None:
         slot = self._some_slot()
-        if slot is None or not self.vm.stage1:
+        if slot is None or not self.vm.stage1 or slot.is_device:
             return
         gpa = self._address(slot, 8) & -8
         page = (gpa - slot.gpa) // PAGE
@@ -174,7 +174,7 @@ class _Walk:
 
     def _dc_zva(self) -> None:
         slot = self._some_slot()
-        if slot is None or not self.vm.stage1:
+        if slot is None or not self.vm.stage1 or slot.is_device:
             return
         gpa = self._address(slot, 8) & -0x200
         self.steps.append(sc.DcZva(gpa=gpa, vcpu=self._vcpu()))
@@ -182,7 +182,7 @@ class _Walk:
     def _tables(self) -> None:
         """Tables for the guest, then a translation through them."""
         slot = self._some_slot()
-        if slot is None or not self.vm.stage1 or slot.is_large:
+        if slot is None or not self.vm.stage1 or slot.is_large or slot.is_device:
             return
         if self.tables is None or self._rarely():
             gpa = slot.gpa + self.random.randrange(slot.size // (2 * PAGE)) * 2 * PAGE
@@ -234,8 +234,11 @@ class _Walk:
             return
         op = draw_slot(self.random, self.random.randrange(5), self.vm, bool(self.slots))
         self.steps.append(op)
-        if op.slot not in self.slots and op.gpa % PAGE == 0 and self._fits(None, op.gpa, op.size):
-            self.slots[op.slot] = SketchSlot(op.slot, op)
+        slot = SketchSlot(op.slot, op)
+        refused = slot.is_device and "log_dirty" in op.flags
+        fits = op.gpa % PAGE == 0 and self._fits(None, op.gpa, op.size)
+        if op.slot not in self.slots and fits and not refused:
+            self.slots[op.slot] = slot
 
     def _slot_flags(self) -> None:
         slot = self._some_slot()
@@ -249,7 +252,7 @@ class _Walk:
             flag for flag in ("log_dirty", "readonly") if flag in flags
         )
         self.steps.append(sc.SlotFlags(slot=slot.ident, flags=new))
-        if ("readonly" in new) == ("readonly" in slot.flags):
+        if ("readonly" in new) == ("readonly" in slot.flags) and not slot.is_device:
             slot.flags = new
 
     def _slot_move(self) -> None:

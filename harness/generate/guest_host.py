@@ -36,6 +36,8 @@ class HostSteps:
             draws.append((6, self._punch_hole))
         if slot.backing.thp != "never":
             draws += [(4, self._collapse), (3, self._advice)]
+        elif slot.is_device:
+            draws += [(1, self._advice), (1, self._registration)]
         elif slot.backing.kind in ("anon", "zero", "memfd", "shmem"):
             draws.append((3, self._userfaultfd))
         weights = [weight for weight, _ in draws]
@@ -107,6 +109,11 @@ class HostSteps:
     def _punch_hole(self, slot: SketchSlot) -> None:
         gpa, size = self._range(slot, STEP)
         self._steps.append(sc.PunchHole(gpa=gpa, size=size))
+
+    def _registration(self, slot: SketchSlot) -> None:
+        """What no userfaultfd is for."""
+        gpa, size = self._range(slot, STEP)
+        self._steps.append(sc.UffdRegister(gpa=gpa, size=size))
 
     def _userfaultfd(self, slot: SketchSlot) -> None:
         """A registration with what it is for, or one more step of it."""

@@ -35,6 +35,11 @@ class SketchSlot:
         """Huge pages stand behind it."""
         return self.backing.thp != "never" or self.backing.kind == "hugetlb"
 
+    @property
+    def is_device(self) -> bool:
+        """A device's memory stands behind it, which takes only plain accesses and no logging."""
+        return self.backing.kind == "device"
+
     def holds(self, gpa: int) -> bool:
         """True for the slot's addresses."""
         return self.gpa <= gpa < self.gpa + self.size
@@ -59,8 +64,10 @@ def draw_vm(random: Random) -> sc.VmConfig:
 
 
 def draw_backing(random: Random, vm: sc.VmConfig) -> sc.Backing:
-    """Memory of small pages, or rarely of huge ones."""
+    """Memory of small pages, or rarely of huge ones, or a device's."""
     draw = random.random()
+    if draw < 0.04:
+        return sc.Backing(kind="device", offset=random.choice((0, 0, ALIGN)))
     if draw < 0.58:
         return sc.Backing(prefill=random.random() < 0.78)
     if draw < 0.64:
@@ -108,7 +115,11 @@ def draw_slot(random: Random, ident: int, vm: sc.VmConfig, more: bool) -> sc.Slo
         gpa = base + random.choice((0, 0, ALIGN, 2 * ALIGN))
     if random.random() < 0.04:
         gpa += random.choice((PAGE // 2, 0x10))
-    return sc.SlotAdd(slot=ident, gpa=gpa, size=size, backing=backing, flags=draw_flags(random))
+    flags = draw_flags(random)
+    if backing.kind == "device" and random.random() < 0.9:
+        # With logging there is no such slot.
+        flags = tuple(flag for flag in flags if flag != "log_dirty")
+    return sc.SlotAdd(slot=ident, gpa=gpa, size=size, backing=backing, flags=flags)
 
 
 def draw_flags(random: Random) -> tuple[sc.SlotFlag, ...]:

@@ -35,6 +35,9 @@ _QUICK = (
     "rcupdate.rcu_expedited=1",
 )
 
+#: Bytes, a power of two: more than the slots of a scenario add up to; taken only as it is used.
+_DEVICE_MEMORY = 16 << 20
+
 #: The kernel's own console; the initramfs writes its readiness line there.
 CONSOLE_DEVICE = "/dev/ttyAMA0"
 #: QEMU's name for the other end of it.
@@ -178,6 +181,9 @@ def command_line(
         *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{wiring.port}-:22"),
         *("-device", "virtio-net-pci,netdev=net,romfile="),
         *("-device", "virtio-rng-pci"),
+        # Memory of a device for scenarios: a BAR that keeps what is stored in it.
+        *("-object", f"memory-backend-ram,id=device,size={_DEVICE_MEMORY}"),
+        *("-device", "ivshmem-plain,memdev=device"),
         *(
             "-chardev",
             f"{_socket(CONSOLE_CHARDEV, wiring.serial)},logfile={_escaped(wiring.console)}",

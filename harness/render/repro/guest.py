@@ -231,6 +231,11 @@ def _slot_add(op: sc.SlotAdd) -> tuple[str, ...]:
 
 def _backing(backing: sc.Backing) -> str:
     """``PREFILL``, ``UNTOUCHED``, or ``BACKING(.kind = MEMFD, .offset = 0x1000)``."""
+    if backing.kind == "device":
+        raise UsageError(
+            "the scenario needs the memory of a PCI device, which a C file cannot bring along; "
+            "run it with harness replay"
+        )
     kind = _KINDS[backing.kind]
     if kind == "ANON" and backing.thp != "never":
         kind = _THP[backing.thp]
