@@ -98,13 +98,15 @@ static void record_run(const struct hx_leaf_run *run)
 		    attrs[run->attr & HX_ATTR_MASK & 3], run->count);
 }
 
-/* As read_leaves(), but -1 where what is printed does not show them all. */
+/* As read_leaves(), but -1 where what is printed does not show all of them, or their type. */
 static int read_dump(const struct vm *vm)
 {
 	u32 i;
 
 	for (i = 0; i < vm->slots; i++)
-		if (vm->slot[i].used && vm->slot[i].gpa + vm->slot[i].size >= 1UL << vm->ipa_bits)
+		if (vm->slot[i].used &&
+		    (vm->slot[i].gpa + vm->slot[i].size >= 1UL << vm->ipa_bits ||
+		     vm->slot[i].memory.kind == BACKING_DEVICE))
 			return -1;
 	if (room < MAX_DUMPED && !make_room(MAX_DUMPED))
 		return -1;

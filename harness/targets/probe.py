@@ -41,6 +41,10 @@ done
 first thp /sys/kernel/mm/transparent_hugepage/enabled
 first uffd /proc/sys/vm/unprivileged_userfaultfd
 while read -r f _; do case $f in /*) say swap "$f";; esac; done </proc/swaps
+for d in /sys/bus/pci/devices/*; do
+	read -r v <"$d/vendor" && read -r n <"$d/device" && [ "$v:$n" = 0x1af4:0x1110 ] &&
+		say device_memory "${d##*/}"
+done 2>/dev/null
 [ -e /proc/modules ] && first modules_disabled /proc/sys/kernel/modules_disabled
 first lockdown /sys/kernel/security/lockdown
 while read -r k v; do case $k in CPU|Features) say cpu "$k $v";; esac; done </proc/cpuinfo
@@ -178,7 +182,17 @@ _KEYS = frozenset(
             "kprobe_events",
             "hugepages",
         ),
-        *("modules_disabled", "lockdown", "cpu", "ipa_ioctl", "thp", "uffd", "swap", "end"),
+        *(
+            "modules_disabled",
+            "lockdown",
+            "cpu",
+            "ipa_ioctl",
+            "thp",
+            "uffd",
+            "swap",
+            "device_memory",
+        ),
+        "end",
     )
 )
 
@@ -260,6 +274,8 @@ def _memory(keyed: dict[str, list[str]], missing: dict[str, str]) -> None:
         missing["swap"] = "no swap device is in use (swapon)"
     if "uffd" not in keyed:
         missing["userfaultfd"] = "the kernel has none (CONFIG_USERFAULTFD)"
+    if "device_memory" not in keyed:
+        missing["device memory"] = "no ivshmem device (PCI 1af4:1110)"
     chosen = re.search(r"\[(\w+)\]", keyed.get("thp", [""])[0])
     if chosen is None:
         missing["thp"] = "the kernel has none (CONFIG_TRANSPARENT_HUGEPAGE)"

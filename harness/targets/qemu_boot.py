@@ -14,6 +14,7 @@ from msgspec import Struct
 from harness.targets.console import Console
 from harness.targets.link import signal_name
 from harness.targets.qemu_config import (
+    MEMORY_DEVICE,
     QemuConfig,
     Wiring,
     choose_accel,
@@ -39,6 +40,10 @@ class Guest(Struct, frozen=True, kw_only=True):
     wiring: Wiring
     scratch: Path
     boot_seconds: float
+
+
+class _NoDeviceError(BootError):
+    """This QEMU has no device whose memory slots could have."""
 
 
 class _PortTakenError(BootError):
@@ -67,6 +72,9 @@ def boot(
         except BaseException as error:
             if stays_in is None:
                 remove_scratch(own)
+            if isinstance(error, _NoDeviceError):
+                config = msgspec.structs.replace(config, device_memory=False)
+                continue
             if not (attempts and isinstance(error, _PortTakenError)):
                 raise
 
@@ -113,6 +121,8 @@ def _await_ready(process: QemuProcess, console: Console, image: Image, config: Q
         )
     if "host forwarding" in process.complaint():
         raise _PortTakenError(f"{image.spec}: {process.complaint()}")
+    if config.device_memory and f"'{MEMORY_DEVICE}' is not a valid device" in process.complaint():
+        raise _NoDeviceError(f"{image.spec}: {process.complaint()}")
     if splat := worst(find_splats(lines)):
         raise BootError(f"{image.spec}: the kernel died while booting: {splat.title}")
     detail = process.complaint() or signal_name(process.exit_status or 0)

@@ -37,6 +37,8 @@ _QUICK = (
 
 #: Bytes, a power of two: more than the slots of a scenario add up to; taken only as it is used.
 _DEVICE_MEMORY = 16 << 20
+#: The device; a QEMU that has none of that name says so with it.
+MEMORY_DEVICE = "ivshmem-plain"
 
 #: The kernel's own console; the initramfs writes its readiness line there.
 CONSOLE_DEVICE = "/dev/ttyAMA0"
@@ -57,6 +59,7 @@ class QemuConfig(Struct, frozen=True, kw_only=True):
     CPU model, "" for the one that fits kernel and accelerator. ``vcpus``: one is quickest: the
     suites run one vCPU at a time, and under TCG the CPUs of a guest wait for each other.
     ``append``: more kernel arguments. ``memory``: MiB; from 3072 on, one GiB of it is a huge page.
+    ``device_memory``: a device whose memory slots can have; not every QEMU has it.
     ``boot_timeout``: seconds until the readiness line. ``qemu``: the program.
     """
 
@@ -65,6 +68,7 @@ class QemuConfig(Struct, frozen=True, kw_only=True):
     memory: int = DEFAULT_MEMORY
     vcpus: int = 1
     append: tuple[str, ...] = ()
+    device_memory: bool = True
     boot_timeout: float = 120.0
     qemu: str = "qemu-system-aarch64"
 
@@ -181,9 +185,7 @@ def command_line(
         *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{wiring.port}-:22"),
         *("-device", "virtio-net-pci,netdev=net,romfile="),
         *("-device", "virtio-rng-pci"),
-        # Memory of a device for scenarios: a BAR that keeps what is stored in it.
-        *("-object", f"memory-backend-ram,id=device,size={_DEVICE_MEMORY}"),
-        *("-device", "ivshmem-plain,memdev=device"),
+        *(_device_memory() if config.device_memory else ()),
         *(
             "-chardev",
             f"{_socket(CONSOLE_CHARDEV, wiring.serial)},logfile={_escaped(wiring.console)}",
@@ -192,6 +194,14 @@ def command_line(
         *("-chardev", _socket("qmp", wiring.qmp)),
         *("-mon", "chardev=qmp,mode=control"),
     ]
+
+
+def _device_memory() -> tuple[str, ...]:
+    """Memory of a device for scenarios: a BAR that keeps what is stored in it."""
+    return (
+        *("-object", f"memory-backend-ram,id=device,size={_DEVICE_MEMORY}"),
+        *("-device", f"{MEMORY_DEVICE},memdev=device"),
+    )
 
 
 def kernel_arguments(config: QemuConfig, page_size: str = "4K") -> str:

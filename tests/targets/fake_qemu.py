@@ -29,6 +29,13 @@ if [ $(wc -l <"${0%/*}/tries") -le 2 ]; then
 	echo "qemu-system-aarch64: -netdev user: Could not set up host forwarding rule" >&2; exit 1
 fi
 """
+#: A QEMU that was built without the device.
+NO_DEVICE = """
+case "$*" in *ivshmem-plain*)
+	echo "qemu: -device ivshmem-plain,memdev=device: 'ivshmem-plain' is not a valid device model" \
+		"name" >&2; exit 1;;
+esac
+"""
 #: Takes no notice of SIGTERM.
 STUBBORN = "trap '' TERM\n"
 

@@ -51,7 +51,8 @@ def test_stored_answers(name: str) -> None:
     assert not facts.kvm
     assert (facts.tracefs, facts.modules) == (True, True)
     # The other answers were given to a script that did not yet ask for these.
-    unasked = set() if name == "6.12-memory" else {"swap", "thp", "userfaultfd"}
+    unasked = {"device memory"}
+    unasked |= set() if name == "6.12-memory" else {"swap", "thp", "userfaultfd"}
     assert set(facts.missing) == unasked
     assert facts.hugepages == ("64K", "2M", "32M", "1G")
     env = Environment.parse(facts.env.items())
@@ -67,12 +68,13 @@ def test_stored_answers(name: str) -> None:
         ("thp [always] madvise never", "", "thp", "TRANSPARENT_HUGEPAGE"),
         ("uffd 0", "", "userfaultfd", "CONFIG_USERFAULTFD"),
         ("swap /dev/ram0", "", "swap", "no swap device"),
+        ("device_memory 0000:00:03.0", "", "device memory", "1af4:1110"),
     ],
 )
 def test_what_memory_management_lacks_is_named(
     line: str, without: str, what: str, reason: str
 ) -> None:
-    lines = answer("6.12-memory")
+    lines = ["device_memory 0000:00:03.0", *answer("6.12-memory")]
     assert line in lines
     facts = probe.parse([without if one == line else one for one in lines])
     assert set(facts.missing) == {what}

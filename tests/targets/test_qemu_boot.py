@@ -59,6 +59,13 @@ def test_a_boot(tmp_path: Path) -> None:
     assert guest.process.exit_status == -signal.SIGTERM
 
 
+def test_a_qemu_without_device_memory_boots_all_the_same(tmp_path: Path) -> None:
+    behaviour = fake_qemu.NO_DEVICE + fake_qemu.READY
+    guest = boot(fake_image(tmp_path), fake_qemu.fake_qemu(tmp_path, behaviour))
+    assert guest.process.running
+    end(guest)
+
+
 @pytest.mark.parametrize(
     ("behaviour", "says"),
     [

@@ -69,6 +69,14 @@ def test_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hostfwd=tcp:127.0.0.1:40022-:22" in net
     assert "restrict=on" in net, "the guest could reach the network"
     assert any("romfile=" in device for device in options(argv, "-device"))
+    assert "ivshmem-plain,memdev=device" in options(argv, "-device")
+    without = QemuConfig(device_memory=False)
+    argv_without = command_line(IMAGE, without, WIRING, accel="tcg", cpu="neoverse-n1")
+    assert [word for word in argv if word not in argv_without] == [
+        "-object",
+        *options(argv, "-object"),
+        "ivshmem-plain,memdev=device",
+    ]
     assert "-no-reboot" in argv, "a panic would not end QEMU"
 
 

@@ -122,6 +122,13 @@ def with_step(op: object) -> GuestScenario:
             ),
             "file_ro",
         ),
+        (
+            msgspec.structs.replace(
+                DIRTY,
+                steps=(msgspec.structs.replace(DIRTY.steps[0], backing=sc.Backing(kind="device")),),
+            ),
+            "PCI device",
+        ),
     ],
 )
 def test_what_the_file_cannot_say_is_refused_by_name(scenario: GuestScenario, word: str) -> None:
