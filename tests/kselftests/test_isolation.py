@@ -78,6 +78,7 @@ def seen(target: QemuTarget, program: str) -> dict[str, tuple[list[Step], Step]]
 def test_all_but_one_run_to_their_end(seen: dict[str, tuple[list[Step], Step]]) -> None:
     ended = {name: end["status"] for name, (_, end) in seen.items()}
     assert ended.pop("skips-in-a-step") == "skip"
+    assert ended.pop("wants-more-than-the-device-has") == "skip"
     assert set(ended.values()) == {"done"}
 
 
@@ -95,6 +96,15 @@ def test_memory_that_was_changed_does_not_come_back(
     # Writable at once: the host's page is there, and shared with nobody.
     assert [len(step["maps"]) for step in steps[1:4]] == [1, 1, 1]
     assert all(step["marks"] for step in steps[1:4])
+
+
+def test_a_device_is_empty_for_each(seen: dict[str, tuple[list[Step], Step]]) -> None:
+    steps, _ = seen["stores-in-a-device"]
+    assert [step.get("data") for step in steps[3:]] == [0x11, 0x12]
+    steps, _ = seen["finds-the-device-empty"]
+    assert [step.get("data") for step in steps[1:]] == [0, 0]
+    _, end = seen["wants-more-than-the-device-has"]
+    assert "are left" in end["detail"]
 
 
 def test_a_skip_in_a_step_leaves_whole_lines(seen: dict[str, tuple[list[Step], Step]]) -> None:
