@@ -271,6 +271,8 @@ class GuestMemory:
         perms = _Perms(w=writable, x=executable, device=device)
         self._install(ipa, size, granule, perms, trail)
         if writable:
+            # kvm_set_pfn_dirty, kvm_release_faultin_page
+            slot.memory.soil(page)
             self._mark(slot, marked, vcpu, trail)
         return 0
 

@@ -55,6 +55,8 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     #: Whether a write to a read-only anonymous page of this process alone reuses it depends on a
     #: reference that a per-CPU list of pages may still hold; else that is so after a fork only.
     reuse_is_luck: bool
+    #: Entries of a huge page that is split are dirty, whatever the huge entry was.
+    split_dirties: bool
     #: Parts of a split huge page that hold zeroes become the shared zero page.
     split_frees_zeroes: bool
     #: A small entry of a huge page can be reused too after a fork; else it is copied for sure.
@@ -65,12 +67,17 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     remove_needs_write: bool
     #: A read that brings a page back from swap maps it writable.
     swap_in_writable: bool
+    #: Reclaim drops a huge page that MADV_FREE took as one, and leaves no table of pages.
+    drops_blocks: bool
+    #: What comes back from swap goes through the swap cache, where a child's page may be found.
+    swap_in_cached: bool
     #: mprotect(PROT_WRITE) makes entries of exclusive anonymous pages writable at once; and so
     #: with huge pages.
     mprotect_writable: bool
     mprotect_huge_writable: bool
-    #: madvise(MADV_COLLAPSE).
+    #: madvise(MADV_COLLAPSE), and whether it refuses a range that has no edge of a block in it.
     madv_collapse: bool
+    collapse_needs_edge: bool
     #: userfaultfd write protection, and minor faults on shared memory.
     uffd_wp: bool
     uffd_minor: bool
@@ -100,14 +107,18 @@ _V5_10 = FaultKnobs(
     huge_by_mapcount=True,
     hugetlb_dontneed=False,
     reuse_is_luck=True,
+    split_dirties=True,
     split_frees_zeroes=False,
     reuses_parts=False,
     dontneed_frees_tables=False,
     remove_needs_write=True,
     swap_in_writable=False,
+    drops_blocks=False,
+    swap_in_cached=False,
     mprotect_writable=False,
     mprotect_huge_writable=False,
     madv_collapse=False,
+    collapse_needs_edge=False,
     uffd_wp=False,
     uffd_minor=False,
     walk_abort_has_level=False,
@@ -123,9 +134,11 @@ _V6_1 = replace(
     huge_by_mapcount=False,
     hugetlb_dontneed=True,
     reuse_is_luck=False,
+    split_dirties=False,
     remove_needs_write=False,
     mprotect_writable=True,
     madv_collapse=True,
+    collapse_needs_edge=True,
     uffd_minor=True,
     device_at_creation=False,
 )
@@ -148,6 +161,9 @@ _V7_2 = replace(
     huge_zero_becomes_huge=True,
     reuses_parts=True,
     dontneed_frees_tables=True,
+    drops_blocks=True,
+    swap_in_cached=True,
+    collapse_needs_edge=False,
     walk_abort_has_level=True,
     prot=_X3,
 )

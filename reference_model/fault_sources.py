@@ -136,6 +136,16 @@ FAULT_KNOB_SOURCES: dict[str, KnobDoc] = {
             "v7.2": "do_wp_page (7.2): PageAnonExclusive, lru_add_drain",
         },
     ),
+    "split_dirties": KnobDoc(
+        what="the entries that a huge page is split into are dirty",
+        sources={
+            "v5.10": "pte_mkwrite (5.10, arm64): clears PTE_RDONLY; seen on 5.10.0-32",
+            "seed-2021": "pte_mkwrite (5.13, arm64): clears PTE_RDONLY",
+            "v6.1": "pte_mkwrite (6.1, arm64): PTE_RDONLY stays unless pte_sw_dirty",
+            "v6.12": "pte_mkwrite_novma (6.12, arm64): PTE_RDONLY stays unless pte_sw_dirty",
+            "v7.2": "pte_mkwrite_novma (7.2, arm64): PTE_RDONLY stays unless pte_sw_dirty",
+        },
+    ),
     "split_frees_zeroes": KnobDoc(
         what="zero-filled parts of a split huge page become the zero page",
         sources={
@@ -186,6 +196,26 @@ FAULT_KNOB_SOURCES: dict[str, KnobDoc] = {
             "v7.2": "do_swap_page (7.2): pte_mkwrite where VM_WRITE",
         },
     ),
+    "drops_blocks": KnobDoc(
+        what="a huge page that MADV_FREE took is dropped as one",
+        sources={
+            "v5.10": "shrink_page_list (5.10): split_huge_page_to_list",
+            "seed-2021": "shrink_page_list (5.13): split_huge_page_to_list",
+            "v6.1": "try_to_unmap_one (6.1): TTU_SPLIT_HUGE_PMD",
+            "v6.12": "try_to_unmap_one (6.12): split_huge_pmd_locked; seen on 6.12.117",
+            "v7.2": "try_to_unmap_one (7.2): unmap_huge_pmd_locked; seen on 7.2.13",
+        },
+    ),
+    "swap_in_cached": KnobDoc(
+        what="a page that is swapped in goes through the swap cache",
+        sources={
+            "v5.10": "do_swap_page (5.10): skip swapcache where __swap_count is 1",
+            "seed-2021": "do_swap_page (5.13): skip swapcache where __swap_count is 1",
+            "v6.1": "do_swap_page (6.1): skip swapcache where __swap_count is 1",
+            "v6.12": "do_swap_page (6.12): skip swapcache where __swap_count is 1",
+            "v7.2": "do_swap_page (7.2): swapin_sync",
+        },
+    ),
     "mprotect_writable": KnobDoc(
         what="mprotect makes exclusive pages writable at once",
         sources={
@@ -214,6 +244,16 @@ FAULT_KNOB_SOURCES: dict[str, KnobDoc] = {
             "v6.1": "madvise_collapse (6.1)",
             "v6.12": "madvise_collapse (6.12)",
             "v7.2": "madvise_collapse (7.2)",
+        },
+    ),
+    "collapse_needs_edge": KnobDoc(
+        what="MADV_COLLAPSE of a range inside a block is -EINVAL, not 0",
+        sources={
+            "v5.10": "madvise_behavior_valid (5.10): -EINVAL whatever the range",
+            "seed-2021": "madvise_behavior_valid (5.13): -EINVAL whatever the range",
+            "v6.1": "madvise_collapse (6.1): thps == (hend - hstart) >> HPAGE_PMD_SHIFT",
+            "v6.12": "madvise_collapse (6.12): thps == (hend - hstart) >> HPAGE_PMD_SHIFT",
+            "v7.2": "madvise_collapse (7.2): hstart >= hend is 0",
         },
     ),
     "uffd_wp": KnobDoc(

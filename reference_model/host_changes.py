@@ -7,9 +7,10 @@ MMU notifier takes from stage 2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from reference_model.memory import HostMemory, HostPage, HostProt, Uffd
+from reference_model.unpredictable import UndefinedError
 
 Ranges = list[tuple[int, int]]
 
@@ -45,6 +46,20 @@ def split_vma(memory: HostMemory, first: int, count: int) -> Ranges:
     return out
 
 
+def retag(memory: HostMemory, pages: Iterable[int], tag: Callable[[int], None]) -> Ranges:
+    """Pages get other flags of their VMA, one VMA after the other (vma_modify, vma_merge)."""
+    ranges: Ranges = []
+    for start, count in runs_of(pages):
+        at = start
+        while at < start + count:
+            end = min(memory.vma(at)[1], start + count)
+            ranges += split_vma(memory, at, end - at)
+            for page in range(at, end):
+                tag(page)
+            at = end
+    return ranges
+
+
 def zap(memory: HostMemory, first: int, count: int) -> Ranges:
     """zap_page_range: the entries go; anonymous content with them, a file's stays."""
     if count <= 0:
@@ -65,18 +80,25 @@ def dontneed(memory: HostMemory, first: int, count: int) -> Ranges:
 def free(memory: HostMemory, first: int, count: int) -> Ranges:
     """MADV_FREE: the entries become clean; without memory pressure the content stays.
 
-    What is in swap is gone at once.
+    What is in swap is gone at once. What stays is dropped by the next MADV_PAGEOUT, unless it is
+    stored to (folio_mark_lazyfree).
     """
     ranges = [(first, count), *_break_up(memory, first, count)]
     for page in range(first, first + count):
-        if memory.state(page) is HostPage.SWAP:
+        state = memory.state(page)
+        if state is HostPage.SWAP:
             memory.clear(page)
             memory.forget(page)
+        elif state is HostPage.ANON:
+            memory.set_lazy(page)
     return ranges
 
 
 def _break_up(memory: HostMemory, first: int, count: int) -> Ranges:
-    """split_huge_page of huge pages that the range has only a part of: all of them is unmapped."""
+    """split_huge_page of huge pages that the range has only a part of: all of them is unmapped.
+
+    The huge zero page stays as it is, and mapped.
+    """
     out: Ranges = []
     inside = range(first, first + count)
     for page in inside:
@@ -87,33 +109,31 @@ def _break_up(memory: HostMemory, first: int, count: int) -> Ranges:
             # try_to_migrate invalidates where the huge page was, whatever is there by now.
             lead = (memory.hva + page) % memory.huge_pages
             out.append((page - lead, memory.huge_pages))
-    # The huge zero page has no parts.
-    return out + split_edges(memory, first, count)
+    return out
 
 
 def protect(memory: HostMemory, first: int, count: int, prot: HostProt) -> Ranges:
     """mprotect: nothing where the protection is that already; else change_protection."""
-    ranges: Ranges = []
-    for start, length in runs_of(
-        page for page in range(first, first + count) if memory.prot(page) != prot
-    ):
-        at = start
-        while at < start + length:
-            # One VMA after the other.
-            end = min(memory.vma(at)[1], start + length)
-            ranges += split_vma(memory, at, end - at)
-            at = end
-        ranges.append((start, length))
-        for page in range(start, start + length):
-            memory.set_prot(page, prot)
-            memory.set_writable(page, prot is HostProt.RW and _regains_write(memory, page))
-    return ranges
+    changed = [page for page in range(first, first + count) if memory.prot(page) != prot]
+    ranges = retag(memory, changed, lambda page: memory.set_prot(page, prot))
+    for page in changed:
+        memory.set_writable(page, prot is HostProt.RW and _regains_write(memory, page))
+    return ranges + runs_of(changed)
 
 
 def _regains_write(memory: HostMemory, page: int) -> bool:
-    """can_change_pte_writable, can_change_pmd_writable; shared memory needs no such check."""
+    """can_change_pte_writable, can_change_pmd_writable.
+
+    Shared memory needs no such check, unless userfaultfd waits for first writes to it: then
+    vma_wants_manual_pte_write_upgrade asks with a protection that is read-only already, which is
+    not what the VMA's flags give, and the answer is no.
+    """
     state = memory.state(page)
-    if state in (HostPage.FILE, HostPage.DEVICE):
+    if memory.is_write_protected(page):
+        return False
+    if state is HostPage.FILE:
+        return not memory.uffd(page) & Uffd.WP
+    if state is HostPage.DEVICE:
         # A device's page is dirty since the runtime zeroed it (can_change_pte_writable).
         return True
     if state is not HostPage.ANON or memory.is_hugetlb:
@@ -135,6 +155,7 @@ def unmap(memory: HostMemory, first: int, count: int) -> Ranges:
     for page in range(first, first + count):
         memory.set_prot(page, HostProt.GONE)
         memory.forget(page)
+        memory.set_uffd_wp(page, on=False)
         memory.set_uffd(page, Uffd(0))
     return ranges
 
@@ -150,7 +171,8 @@ def remap(memory: HostMemory, first: int, count: int) -> Ranges:
 def fork(memory: HostMemory, touched: range) -> Ranges:
     """copy_page_range of a VMA with an anon_vma: everything becomes read-only, then the only one.
 
-    ``touched``: pages that the child writes. It is gone afterwards.
+    ``touched``: pages that the child writes. It is gone afterwards; what it brought back from
+    swap stays in the swap cache.
     """
     if not memory.has_anon or memory.is_file:
         return []
@@ -160,21 +182,41 @@ def fork(memory: HostMemory, touched: range) -> Ranges:
         memory.set_forked(page)
     for page in touched:
         memory.set_doubled(page)
+    memory.share_swap(touched)
     return [(first, count)]
 
 
 def page_out(memory: HostMemory, first: int, count: int) -> Ranges:
-    """MADV_PAGEOUT that succeeded for every page that can go."""
+    """MADV_PAGEOUT that succeeded for every page that can go.
+
+    try_to_unmap_one drops what MADV_FREE took and nobody has stored to since.
+    """
+    if any(memory.is_half_lazy(page) for page in range(first, first + count)):
+        raise UndefinedError(
+            "which parts of a huge page go after MADV_FREE and a store to one of them is the "
+            "order of its entries; advise and store page by page"
+        )
     ranges = _break_up(memory, first, count)
     for page in range(first, first + count):
         state = memory.state(page)
         if state not in (HostPage.ANON, HostPage.FILE):
             continue
-        memory.split_block(page)
+        block, pages = memory.block_around(page)
+        if pages > 1 and memory.is_lazy(page) and memory.knobs.drops_blocks:
+            # unmap_huge_pmd_locked: no table of pages is left.
+            ranges.append((block, pages))
+            memory.drop(block, pages)
+            continue
+        if pages > 1:
+            # Either as try_to_unmap_one does it, or by split_huge_page_to_list.
+            memory.split_block(page)
         ranges.append((page, 1))
+        dropped, exclusive = memory.is_lazy(page), memory.is_exclusive(page)
         memory.clear(page)
-        if state is HostPage.ANON:
-            memory.set_state(page, HostPage.SWAP)
+        if dropped:
+            memory.forget(page)
+        elif state is HostPage.ANON:
+            memory.set_swapped(page, exclusive=exclusive)
     return ranges
 
 
@@ -193,13 +235,17 @@ def collapse(memory: HostMemory, first: int, count: int) -> Ranges | None:
 
 
 def uffd_protect(memory: HostMemory, first: int, count: int, *, on: bool) -> Ranges:
-    """UFFDIO_WRITEPROTECT: change_protection of what is mapped."""
+    """UFFDIO_WRITEPROTECT: change_protection, which marks entries in swap too.
+
+    Of a file's pages those that are not mapped get a marker (PTE_MARKER_UFFD_WP).
+    """
     for page in range(first, first + count):
         state = memory.state(page)
-        if state in (HostPage.NONE, HostPage.SWAP):
+        if state is HostPage.NONE and not memory.is_file:
             continue
         memory.set_uffd_wp(page, on)
-        memory.set_writable(page, not on and _regains_write(memory, page))
+        if state not in (HostPage.NONE, HostPage.SWAP):
+            memory.set_writable(page, not on and _regains_write(memory, page))
     return [(first, count)]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from reference_model import host_changes as changes
 from reference_model import scenario as sc
 from reference_model.fault import EFAULT, GuestMemory
-from reference_model.memory import HostMemory, HostProt
+from reference_model.memory import Advice, HostMemory, HostProt
 from reference_model.outcome import Observation
 from reference_model.slot_ioctls import EINVAL, host_step
 from reference_model.slots import Slot
@@ -21,6 +21,7 @@ from reference_model.stage1 import STAGE1_TABLE, stage1_table
 from reference_model.unpredictable import UndefinedError
 
 EACCES, ENOMEM = -13, -12
+_ADVICE = {"hugepage": Advice.HUGE, "nohugepage": Advice.SMALL}
 _PROTS = {"none": HostProt.NONE, "r": HostProt.R, "rw": HostProt.RW}
 
 
@@ -108,9 +109,9 @@ class HostOps:
                     return host_step(EINVAL)
                 ranges = changes.page_out(memory, first, pages)
             case "hugepage" | "nohugepage":
-                return self._eligible(memory, first, pages, op.advice == "hugepage", slot)
+                return self._advise(slot, first, pages, _ADVICE[op.advice])
             case "collapse":
-                return self._collapse(memory, first, pages, slot)
+                return self._collapse(slot, first, pages)
         self._memory.unmap_ranges(slot, ranges)
         return host_step(0)
 
@@ -140,46 +141,49 @@ class HostOps:
         gone = all(memory.prot(page) is HostProt.GONE for page in range(first, first + pages))
         return host_step(ENOMEM if gone else EINVAL)
 
-    def _eligible(
-        self, memory: HostMemory, first: int, pages: int, wanted: bool, slot: Slot
-    ) -> Observation:
-        if memory.is_hugetlb:
+    def _advise(self, slot: Slot, first: int, pages: int, advice: Advice) -> Observation:
+        """hugepage_madvise: flags of the VMA, which may have to be split for them."""
+        memory = slot.memory
+        _needs_whole(memory, first, pages)
+        changed = [page for page in range(first, first + pages) if memory.advice(page) != advice]
+        if not changed:
+            return host_step(0)
+        if memory.is_hugetlb and ((memory.hva + first) | pages) % memory.huge_pages:
             return host_step(EINVAL)
-        if memory.is_device:
-            # hugepage_madvise: the flag is set, and means nothing.
-            _needs_whole(memory, first, pages)
-            return host_step(0)
-        if memory.huge_pages == 1:
-            # No page of it ever gets huge: no block fits, or the advice comes too late.
-            if wanted:
-                raise UndefinedError(
-                    "whether huge pages come of this is luck; give the backing thp: madvise"
-                )
-            return host_step(0)
-        changed = [
-            page for page in range(first, first + pages) if memory.is_eligible(page) != wanted
-        ]
-        for start, count in changes.runs_of(changed):
-            if memory.vma(start)[1] < start + count:
-                raise UndefinedError("the advice is for one VMA at a time; mprotect evenly first")
-            self._memory.unmap_ranges(slot, changes.split_vma(memory, start, count))
-        for page in changed:
-            memory.set_eligible(page, wanted)
+        if memory.kind in ("anon", "zero") and memory.huge_pages == 1 and memory.has_blocks():
+            raise UndefinedError(
+                "whether huge pages come of this is luck; give the backing thp: madvise"
+            )
+        ranges = changes.retag(memory, changed, lambda page: memory.set_advice(page, advice))
+        self._memory.unmap_ranges(slot, ranges)
         return host_step(0)
 
-    def _collapse(self, memory: HostMemory, first: int, pages: int, slot: Slot) -> Observation:
-        if not self._memory.knobs.madv_collapse:
+    def _collapse(self, slot: Slot, first: int, pages: int) -> Observation:
+        """madvise_collapse, VMA by VMA until one fails."""
+        knobs = self._memory.knobs
+        memory = slot.memory
+        if not knobs.madv_collapse or memory.is_hugetlb:
             return host_step(EINVAL)
-        if memory.huge_pages != memory.pmd_pages or memory.is_hugetlb:
+        at, end = first, first + pages
+        while at < end:
+            start, stop = memory.vma(at)
+            if memory.advice(at) is Advice.SMALL or not memory.has_blocks(start, stop):
+                return host_step(EINVAL)
             if memory.kind != "anon":
                 raise UndefinedError(f"the model does not know collapse of {memory.kind} memory")
-            return host_step(EINVAL)
-        if any(not memory.is_eligible(page) for page in range(first, first + pages)):
-            raise UndefinedError("the model does not know collapse across nohugepage")
-        ranges = changes.collapse(memory, first, pages)
-        if ranges is None:
-            raise UndefinedError("whether this can be collapsed is not known; write it all first")
-        self._memory.unmap_ranges(slot, ranges)
+            if not memory.has_anon:
+                # No anon_vma: nothing was stored yet.
+                return host_step(EINVAL)
+            stop = min(stop, end)
+            block = memory.pmd_pages
+            has_edge = -(-(memory.hva + at) // block) <= (memory.hva + stop) // block
+            if knobs.collapse_needs_edge and not has_edge:
+                return host_step(EINVAL)
+            ranges = changes.collapse(memory, at, stop - at)
+            if ranges is None:
+                raise UndefinedError("whether this collapses is not known; write it all first")
+            self._memory.unmap_ranges(slot, ranges)
+            at = stop
         return host_step(0)
 
     def _mprotect(self, op: sc.Mprotect) -> Observation:
@@ -210,7 +214,11 @@ class HostOps:
         memory = slot.memory
         if op.to == "none":
             _needs_whole(memory, first, pages)
-            if memory.is_hugetlb and ((memory.hva + first) | pages) % memory.huge_pages:
+            if memory.is_hugetlb and any(
+                (memory.hva + edge) % memory.huge_pages and memory.prot(page) is not HostProt.GONE
+                for edge, page in ((first, first), (first + pages, first + pages - 1))
+            ):
+                # hugetlb_vm_op_split
                 return host_step(EINVAL)
             ranges = changes.unmap(memory, first, pages)
         elif memory.kind in ("anon", "zero") and memory.huge_pages == 1:

@@ -1,53 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The host's page tables over the memory behind a slot, entry by entry, and what the pages hold.
+"""The host's page tables over the memory behind a slot, entry by entry.
 
 Pages are numbered from the slot's start; memory with huge pages reaches out over both ends of the
-slot, to numbers below 0 and above its last page. Offsets and sizes are bytes.
+slot, to numbers below 0 and above its last page.
 """
 
 from __future__ import annotations
 
 import copy
-import enum
 from typing import Self
 
 from reference_model.choice import Chooser
 from reference_model.fault_knobs import FaultKnobs
+from reference_model.host_content import HostContent
+from reference_model.host_kinds import Advice, HostPage, HostProt, Uffd, first_advice
 from reference_model.scenario import Backing
 
-_MOVZ_W0 = 0x5280_0000
-_RET = 0xD65F_03C0
 
-
-class HostPage(enum.IntEnum):
-    """What the host page table holds for one page."""
-
-    NONE = 0
-    ZERO = 1  # the shared zero page, or a part of the huge one
-    ANON = 2
-    FILE = 3  # of the page cache: shmem, memfd, a read-only file
-    SWAP = 4
-    DEVICE = 5  # of no struct page: VM_PFNMAP, there since mmap()
-
-
-class HostProt(enum.IntEnum):
-    """What the VMA allows."""
-
-    GONE = 0
-    NONE = 1
-    R = 2
-    RW = 3
-
-
-class Uffd(enum.IntFlag):
-    """What userfaultfd was registered for."""
-
-    MISSING = 1
-    MINOR = 2
-    WP = 4
-
-
-class HostTables:
+class HostTables(HostContent):
     """The mapping behind one slot, as data: nothing here decides what happens."""
 
     def __init__(
@@ -58,8 +28,7 @@ class HostTables:
         knobs: FaultKnobs,
         chooser: Chooser | None = None,
     ) -> None:
-        self.page_size = 1 << page_shift
-        self.pages = -(-size // self.page_size)
+        self.pages = -(-size >> page_shift)
         self.kind = backing.kind
         self.knobs = knobs
         self._chooser = chooser or Chooser()
@@ -73,13 +42,12 @@ class HostTables:
         #: The host address of page 0, in pages, modulo anything a block can be.
         self.hva = backing.offset >> page_shift
         lead = self.hva % self.huge_pages
-        self._start = -lead
         count = -(-(lead + self.pages) // self.huge_pages) * self.huge_pages
-        fixed = backing.kind in ("file_ro", "shmem", "memfd")
         full = backing.prefill or backing.kind == "file_ro"
+        super().__init__(1 << page_shift, -lead, count, prefilled=full)
         first = HostPage.NONE
         if full:
-            first = HostPage.FILE if fixed else HostPage.ANON
+            first = HostPage.FILE if self.is_file else HostPage.ANON
         elif backing.kind == "zero":
             first = HostPage.ZERO
         elif backing.kind == "device":
@@ -89,8 +57,7 @@ class HostTables:
         writable = (full and backing.kind != "file_ro") or first is HostPage.DEVICE
         self._writable = bytearray([writable]) * count
         self._prot = bytearray([HostProt.R if backing.kind == "file_ro" else HostProt.RW]) * count
-        #: Huge pages may be made here (MADV_HUGEPAGE, or the system's always).
-        self._eligible = bytearray([self.huge_pages > 1]) * count
+        self._advice = bytearray([first_advice(backing)]) * count
         #: Numbers of the huge pages that are mapped as such.
         self._huge: set[int] = set()
         #: Blocks that have a table of pages: nothing but collapse or munmap makes them huge again.
@@ -101,6 +68,15 @@ class HostTables:
             self._huge = set(range(count // self.huge_pages))
         #: The page is a part of a huge one, though it may be mapped by itself.
         self._compound = bytearray([full and self.huge_pages > 1]) * count
+        #: A page of a file is there, if only as a hole that a fault has filled.
+        self._cached = bytearray([full and self.is_file]) * count
+        #: MADV_FREE took the page, and nothing has been stored since: reclaim drops it. 2: a part
+        #: of a huge page that is mapped by small entries, one of which was stored through.
+        self._lazy = bytearray(count)
+        self._has_lazy = False
+        #: The page is in swap and not known to be this process's alone: it is in the swap cache
+        #: too, since a child brought it back (2: or was read ahead with another).
+        self._shared_swap = bytearray(count)
         #: Some anonymous page was read-only, or in swap, at some time.
         self._had_readonly = False
         #: PageAnonExclusive.
@@ -110,8 +86,6 @@ class HostTables:
         self._uffd_wp = bytearray(count)
         #: The VMA has an anon_vma: fork copies its page tables.
         self.has_anon = full and not self.is_file
-        self._prefilled = bytearray([full]) * count
-        self._bytes: dict[int, bytearray] = {}
 
     # --- looking -----------------------------------------------------------------------------
 
@@ -161,6 +135,9 @@ class HostTables:
             return range(index, index + 1)
         return range(block * self.huge_pages, (block + 1) * self.huge_pages)
 
+    def _indices(self, block: int) -> slice:
+        return slice(block * self.huge_pages, (block + 1) * self.huge_pages)
+
     def _block(self, page: int) -> int:
         return (page - self._start) // self.huge_pages
 
@@ -186,7 +163,14 @@ class HostTables:
         return start + self._start, stop + self._start
 
     def _flags(self, index: int) -> tuple[int, int, int]:
-        return self._prot[index], self._eligible[index], self._uffd[index]
+        return self._prot[index], self._advice[index], self._uffd[index]
+
+    def has_blocks(self, first: int | None = None, stop: int | None = None) -> bool:
+        """thp_vma_suitable_order: a range, or the whole mapping, holds a PMD block."""
+        start, count = self.extent()
+        low = self.hva + (start if first is None else first)
+        high = self.hva + (start + count if stop is None else stop)
+        return -(-low // self.pmd_pages) < high // self.pmd_pages
 
     def _in_one_vma(self, block: int) -> bool:
         """thp_vma_suitable_order: the VMA holds all of the block."""
@@ -196,10 +180,13 @@ class HostTables:
 
     def split_block(self, page: int) -> None:
         """The page's huge entry becomes entries of pages."""
-        if self._block(page) in self._huge:
-            self._huge.discard(self._block(page))
-            self._tables.add(self._block(page))
-        self._doubled.discard(self._block(page))
+        block = self._block(page)
+        if block in self._huge:
+            self._huge.discard(block)
+            self._tables.add(block)
+            if self.knobs.split_dirties and HostProt.RW in self._prot[self._indices(block)]:
+                self.soil(page)
+        self._doubled.discard(block)
 
     def parts(self, page: int) -> list[int]:
         """The pages of the huge page that this one is a part of; none where it is a small one."""
@@ -218,17 +205,17 @@ class HostTables:
 
         Where the kernel does so, parts that hold nothing but zeroes become the shared zero page.
         """
+        if self.knobs.split_dirties and self._writable[page - self._start]:
+            self.soil(page)
+        self._huge.discard(self._block(page))
         for each in self.parts(page):
             index = each - self._start
             self._compound[index] = 0
-            if self.knobs.split_frees_zeroes and self._is_zero(each):
+            if self.knobs.split_frees_zeroes and self.holds_zeroes(each):
                 self._state[index] = HostPage.ZERO
                 self._writable[index] = 0
-        self.split_block(page)
-
-    def _is_zero(self, page: int) -> bool:
-        content = self._bytes.get(page)
-        return not any(content) if content is not None else not self._prefilled[page - self._start]
+        self._tables.add(self._block(page))
+        self._doubled.discard(self._block(page))
 
     def set_doubled(self, page: int) -> None:
         """Another process has split its mapping of this page's huge page (PG_double_map)."""
@@ -264,12 +251,16 @@ class HostTables:
         self._writable[index] = 0
         self._exclusive[index] = 1
         self._compound[index] = 0
-        self._uffd_wp[index] = 0
+        self._lazy[index] = 0
+        self._shared_swap[index] = 0
+        if not (self.is_file and self._uffd[index] & Uffd.WP):
+            # pte_install_uffd_wp_if_needed
+            self._uffd_wp[index] = 0
 
     def forget(self, page: int) -> None:
-        """The content is gone: the next one is zero."""
-        self._prefilled[page - self._start] = 0
-        self._bytes.pop(page, None)
+        """The content is gone, from the page cache too: the next one is zero."""
+        self._cached[page - self._start] = 0
+        self.erase(page)
 
     def drop(self, first: int, count: int) -> None:
         """The page-table entries go; anonymous content with them, a file's stays."""
@@ -280,8 +271,13 @@ class HostTables:
 
     def set_state(self, page: int, state: HostPage) -> None:
         """What the page-table entry holds."""
-        self._had_readonly = self._had_readonly or state is HostPage.SWAP
         self._state[page - self._start] = state
+
+    def set_swapped(self, page: int, *, exclusive: bool) -> None:
+        """A swap entry, with the exclusive marker or without."""
+        self._had_readonly = True
+        self._state[page - self._start] = HostPage.SWAP
+        self._shared_swap[page - self._start] = self.knobs.swap_in_cached and not exclusive
 
     def set_prot(self, page: int, prot: HostProt) -> None:
         """What the VMA allows."""
@@ -312,68 +308,83 @@ class HostTables:
         """The write-protection of userfaultfd."""
         self._uffd_wp[page - self._start] = on
 
-    def set_eligible(self, page: int, eligible: bool) -> None:
-        """VM_HUGEPAGE and VM_NOHUGEPAGE."""
-        self._eligible[page - self._start] = eligible
+    def is_write_protected(self, page: int) -> bool:
+        """userfaultfd_pte_wp: a write waits for userfaultfd."""
+        index = page - self._start
+        return bool(self._uffd_wp[index] and self._uffd[index] & Uffd.WP)
 
-    def is_eligible(self, page: int) -> bool:
-        """Huge pages may be made there."""
-        return bool(self._eligible[page - self._start])
+    def set_advice(self, page: int, advice: Advice) -> None:
+        """MADV_HUGEPAGE and MADV_NOHUGEPAGE."""
+        self._advice[page - self._start] = advice
 
-    def _in_cache(self, index: int) -> bool:
-        return bool(self._prefilled[index]) or index + self._start in self._bytes
+    def advice(self, page: int) -> Advice:
+        """What madvise said of huge pages there."""
+        return Advice(self._advice[page - self._start])
+
+    def set_lazy(self, page: int) -> None:
+        """MADV_FREE: the page is clean, and nobody's."""
+        self._lazy[page - self._start] = 1
+        self._has_lazy = True
+
+    def is_lazy(self, page: int) -> bool:
+        """Reclaim drops the page rather than writing it to swap."""
+        return bool(self._lazy[page - self._start])
+
+    def is_half_lazy(self, page: int) -> bool:
+        """Some of the huge page goes, and some not."""
+        return self._lazy[page - self._start] == 2
+
+    def soil(self, page: int, *, through_entry: bool = False) -> None:
+        """The page is dirty, and the whole of a huge one with it.
+
+        ``through_entry``: only the page-table entry is, of the page or of the huge one.
+        """
+        index = page - self._start
+        if not self._has_lazy:
+            return
+        half = through_entry and len(self._mapped(index)) == 1
+        for each in self.parts(page) or (page,):
+            self._lazy[each - self._start] = 2 if half and each != page else 0
+
+    def share_swap(self, touched: range) -> None:
+        """After a fork: pages of these that are in swap came back in the child (swapin_readahead).
+
+        Then the parent finds them in the swap cache, where the kernel looks for every page from
+        7.2 on; before, one that the child left alone is there if it was read ahead.
+        """
+        swapped = {index for index, state in enumerate(self._state) if state == HostPage.SWAP}
+        came_back = {page - self._start for page in touched} & swapped
+        for index in swapped:
+            if index in came_back or self.knobs.swap_in_cached:
+                self._shared_swap[index] = 1
+            elif came_back and not self._shared_swap[index]:
+                self._shared_swap[index] = 2
 
     def in_cache(self, page: int) -> bool:
         """The page cache holds something other than a hole."""
-        return self._in_cache(page - self._start)
+        return bool(self._cached[page - self._start])
 
     def fill(self, page: int, word: int) -> None:
-        """A new page of 8 bytes over and over, writable."""
-        self._bytes[page] = bytearray(word.to_bytes(8, "little") * (self.page_size // 8))
+        """A new page of 8 bytes over and over, writable where the VMA is."""
+        self.set_words(page, word)
         index = page - self._start
         self._state[index] = HostPage.FILE if self.is_file else HostPage.ANON
-        self._writable[index] = 1
+        self._writable[index] = self._prot[index] == HostProt.RW
+        self._cached[index] = self.is_file
+        self._uffd_wp[index] = 0
         self.has_anon = self.has_anon or not self.is_file
 
     def fingerprint(self) -> tuple[object, ...]:
         """All of it, to tell two states apart."""
-        tables = (self._state, self._writable, self._prot, self._eligible)
-        more = (self._exclusive, self._compound, self._uffd, self._uffd_wp, self._prefilled)
-        content = sorted((page, bytes(data)) for page, data in self._bytes.items())
+        tables = (self._state, self._writable, self._prot, self._advice, self._cached, self._lazy)
+        more = (self._exclusive, self._compound, self._shared_swap, self._uffd, self._uffd_wp)
         return (
             *(bytes(each) for each in (*tables, *more)),
             tuple(sorted(self._huge)),
             tuple(sorted(self._doubled)),
             tuple(sorted(self._tables)),
-            tuple(content),
+            self.content(),
         )
-
-    # --- content -----------------------------------------------------------------------------
-
-    def read(self, offset: int, size: int) -> int:
-        """The little-endian value at an offset; size bytes inside one page."""
-        page, at = divmod(offset, self.page_size)
-        content = self._bytes.get(page)
-        if content is None:
-            if not self._prefilled[page - self._start]:
-                return 0
-            word = prefill_word(page).to_bytes(8, "little")
-            return int.from_bytes((word * 2)[at % 8 : at % 8 + size], "little")
-        return int.from_bytes(content[at : at + size], "little")
-
-    def write(self, offset: int, size: int, value: int) -> None:
-        """Store a little-endian value; size bytes inside one page."""
-        self.write_bytes(offset, value.to_bytes(size, "little"))
-
-    def write_bytes(self, offset: int, data: bytes) -> None:
-        """Store bytes inside one page."""
-        page, at = divmod(offset, self.page_size)
-        content = self._bytes.get(page)
-        if content is None:
-            word = prefill_word(page) if self._prefilled[page - self._start] else 0
-            content = bytearray(word.to_bytes(8, "little") * (self.page_size // 8))
-            self._bytes[page] = content
-        content[at : at + len(data)] = data
 
     def copied(self, chooser: Chooser) -> Self:
         """The same memory, to go another way from here on."""
@@ -384,8 +395,3 @@ class HostTables:
         other._bytes = {page: data.copy() for page, data in self._bytes.items()}
         other._chooser = chooser
         return other
-
-
-def prefill_word(page: int) -> int:
-    """The 8 bytes that fill page number ``page``: ``movz w0, #page; ret``."""
-    return (_RET << 32) | _MOVZ_W0 | (page & 0xFFFF) << 5

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from reference_model.host_tables import HostPage, HostProt, HostTables, Uffd, prefill_word
+from reference_model.host_content import prefill_word
+from reference_model.host_kinds import Advice, HostPage, HostProt, Uffd
+from reference_model.host_tables import HostTables
 
-__all__ = ["HostMemory", "HostPage", "HostProt", "Touched", "Uffd", "prefill_word"]
+__all__ = ["Advice", "HostMemory", "HostPage", "HostProt", "Touched", "Uffd", "prefill_word"]
 
 
 class Touched(Struct, frozen=True, kw_only=True):
@@ -29,8 +31,8 @@ _PLAIN = Touched()
 class HostMemory(HostTables):
     """The mapping behind one slot, and what faults on it do."""
 
-    def touch(self, page: int, *, write: bool) -> Touched:
-        """A host access, or get_user_pages."""
+    def touch(self, page: int, *, write: bool, by_guest: bool = False) -> Touched:
+        """A host access; ``by_guest``: get_user_pages, which stores nothing through the entry."""
         index = page - self._start
         prot = self._prot[index]
         if prot < HostProt.R or (write and prot < HostProt.RW):
@@ -38,11 +40,18 @@ class HostMemory(HostTables):
         state = self._state[index]
         if self._waits(index, state, write=write):
             return _FAILED
+        soils = write and not (by_guest and self.writable(page))
+        touched = self._touch(index, state, write=write)
+        if soils:
+            self.soil(page, through_entry=True)
+        return touched
+
+    def _touch(self, index: int, state: int, *, write: bool) -> Touched:
         match state:
             case HostPage.NONE:
                 self._fault_in(index, write=write)
             case HostPage.SWAP:
-                self._swap_in(index, write=write)
+                return self._swap_in(index, write=write)
             case HostPage.ZERO if write:
                 self.has_anon = True
                 return self._write_zero(index)
@@ -59,7 +68,7 @@ class HostMemory(HostTables):
         (hva_to_pfn_remapped): it can be mapped for reading behind mprotect(PROT_NONE).
         """
         if self.state(page) is not HostPage.DEVICE:
-            return self.touch(page, write=write)
+            return self.touch(page, write=write, by_guest=True)
         return _FAILED if write and not self.writable(page) else _PLAIN
 
     def may_choose(self) -> bool:
@@ -68,28 +77,44 @@ class HostMemory(HostTables):
             return False
         luck = self.knobs.reuse_is_luck
         return any(
-            (state == HostPage.SWAP and luck)
+            (state == HostPage.SWAP and (luck or shared))
             or (state == HostPage.ANON and not writable and (luck or not exclusive))
-            for state, writable, exclusive in zip(
-                self._state, self._writable, self._exclusive, strict=True
+            for state, writable, exclusive, shared in zip(
+                self._state, self._writable, self._exclusive, self._shared_swap, strict=True
             )
         )
 
     def _waits(self, index: int, state: int, *, write: bool) -> bool:
         """handle_userfault, which with UFFD_FEATURE_SIGBUS fails the access."""
-        if write and self._uffd_wp[index]:
+        if write and self.is_write_protected(index + self._start):
+            # What is not there is brought in first, by do_swap_page or a fault on the file.
+            if state == HostPage.SWAP:
+                self._swap_in(index, write=False)
+            elif state == HostPage.NONE and not self._misses(index):
+                self._fault_in(index, write=False)
             return True
-        if state != HostPage.NONE:
-            return False
-        cached = self.is_file and self._in_cache(index)
-        return bool(self._uffd[index] & (Uffd.MINOR if cached else Uffd.MISSING))
+        return state == HostPage.NONE and self._misses(index)
 
-    def _swap_in(self, index: int, *, write: bool) -> None:
-        """do_swap_page from a synchronous device: the page is this process's alone."""
+    def _misses(self, index: int) -> bool:
+        return bool(self._uffd[index] & (Uffd.MINOR if self._cached[index] else Uffd.MISSING))
+
+    def _swap_in(self, index: int, *, write: bool) -> Touched:
+        """do_swap_page from a synchronous device: the page is this process's alone.
+
+        It is known to be, unless a fork has put it into the swap cache too.
+        """
+        shared = self._shared_swap[index]
+        if shared == 2:
+            shared = 1 - self._chooser.pick(2)
+        self._shared_swap[index] = 0
         self._state[index] = HostPage.ANON
-        self._writable[index] = write or (
-            self.knobs.swap_in_writable and self._prot[index] == HostProt.RW
-        )
+        self._exclusive[index] = not shared
+        self._writable[index] = 0
+        if shared and write:
+            return self._write_readonly(index)
+        may = self.knobs.swap_in_writable and self._prot[index] == HostProt.RW and not shared
+        self._writable[index] = write or (may and not self.is_write_protected(index + self._start))
+        return _PLAIN
 
     def _write_readonly(self, index: int) -> Touched:
         """do_wp_page, do_huge_pmd_wp_page, hugetlb_wp: the page is this process's alone."""
@@ -116,14 +141,18 @@ class HostMemory(HostTables):
         """do_anonymous_page, do_huge_pmd_anonymous_page, hugetlb_no_page, shmem_fault."""
         if self.is_file:
             self._state[index] = HostPage.FILE
-            self._writable[index] = self._prot[index] == HostProt.RW
+            self._cached[index] = 1
+            # vma_wants_writenotify: with userfaultfd's write protection each first write faults.
+            self._writable[index] = self._prot[index] == HostProt.RW and (
+                write or not self._uffd[index] & Uffd.WP
+            )
             return
         block = index // self.huge_pages
         whole = range(block * self.huge_pages, (block + 1) * self.huge_pages)
         if self.is_hugetlb or (
             self.huge_pages > 1
             and block not in self._tables
-            and self._eligible[index]
+            and self._advice[index] != Advice.SMALL
             and self._in_one_vma(block)
         ):
             self._huge.add(block)

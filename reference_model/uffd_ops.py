@@ -45,13 +45,10 @@ class UffdOps:
         if memory.is_device or (mode & Uffd.MINOR and not memory.is_file):
             return host_step(EINVAL)
         slot, _ = self._memory.backing(op.gpa)
-        changed = (page for page in range(first, first + pages) if memory.uffd(page) != mode)
-        for start, count in changes.runs_of(changed):
-            if memory.vma(start)[1] < start + count:
-                raise UndefinedError("registration is for one VMA at a time; mprotect evenly first")
-            self._memory.unmap_ranges(slot, changes.split_vma(memory, start, count))
-            for page in range(start, start + count):
-                memory.set_uffd(page, mode)
+        # What has these modes among others keeps them all.
+        changed = [page for page in range(first, first + pages) if mode & ~memory.uffd(page)]
+        ranges = changes.retag(memory, changed, lambda page: memory.set_uffd(page, mode))
+        self._memory.unmap_ranges(slot, ranges)
         return host_step(0)
 
     def _copy(self, op: sc.UffdCopy) -> Observation:
@@ -103,19 +100,24 @@ class UffdOps:
         memory, first, pages = self._range(op)
         if not self._memory.has_uffd:
             return host_step(EBADF)
-        if any(not memory.uffd(page) & Uffd.WP for page in range(first, first + pages)):
-            return host_step(ENOENT)
         slot, _ = self._memory.backing(op.gpa)
-        ranges = changes.uffd_protect(memory, first, pages, on=op.protect)
-        self._memory.unmap_ranges(slot, ranges)
-        return host_step(0)
+        # mwriteprotect_range: VMA by VMA, up to the first that is not registered for it.
+        stop = first + pages
+        missed = next(
+            (page for page in range(first, stop) if not memory.uffd(page) & Uffd.WP), stop
+        )
+        if missed > first:
+            ranges = changes.uffd_protect(memory, first, missed - first, on=op.protect)
+            self._memory.unmap_ranges(slot, ranges)
+        return host_step(0 if missed == stop else ENOENT)
 
     def _each(self, op: Any, fill: Callable[[HostMemory, int], int]) -> Observation:
         """UFFDIO_COPY and its like: an error after the first page is -EAGAIN."""
         memory, first, pages = self._range(op)
         if not self._memory.has_uffd:
             return host_step(EBADF)
-        if any(not memory.uffd(page) for page in range(first, first + pages)):
+        if not memory.uffd(first) or memory.vma(first)[1] < first + pages:
+            # validate_dst_vma: all of it in one VMA.
             return host_step(ENOENT)
         for page in range(first, first + pages):
             error = fill(memory, page)
