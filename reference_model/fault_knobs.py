@@ -57,6 +57,8 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     reuse_is_luck: bool
     #: Entries of a huge page that is split are dirty, whatever the huge entry was.
     split_dirties: bool
+    #: MADV_FREE and MADV_PAGEOUT split whole huge pages too where small entries map them.
+    splits_mapped_parts: bool
     #: Parts of a split huge page that hold zeroes become the shared zero page.
     split_frees_zeroes: bool
     #: A small entry of a huge page can be reused too after a fork; else it is copied for sure.
@@ -108,6 +110,7 @@ _V5_10 = FaultKnobs(
     hugetlb_dontneed=False,
     reuse_is_luck=True,
     split_dirties=True,
+    splits_mapped_parts=True,
     split_frees_zeroes=False,
     reuses_parts=False,
     dontneed_frees_tables=False,
@@ -149,6 +152,7 @@ _V6_12 = replace(
     dirty_ring=True,
     eager_split=True,
     split_frees_zeroes=True,
+    splits_mapped_parts=False,
     swap_in_writable=True,
     mprotect_huge_writable=True,
     uffd_wp=True,

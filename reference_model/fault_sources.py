@@ -146,6 +146,16 @@ FAULT_KNOB_SOURCES: dict[str, KnobDoc] = {
             "v7.2": "pte_mkwrite_novma (7.2, arm64): PTE_RDONLY stays unless pte_sw_dirty",
         },
     ),
+    "splits_mapped_parts": KnobDoc(
+        what="MADV_FREE and MADV_PAGEOUT split every huge page that small entries map",
+        sources={
+            "v5.10": "madvise_free_pte_range (5.10): PageTransCompound; seen on 5.10.0-32",
+            "seed-2021": "madvise_free_pte_range (5.13): PageTransCompound",
+            "v6.1": "madvise_free_pte_range (6.1): PageTransCompound",
+            "v6.12": "madvise_free_pte_range (6.12): madvise_folio_pte_batch",
+            "v7.2": "madvise_free_pte_range (7.2): madvise_folio_pte_batch",
+        },
+    ),
     "split_frees_zeroes": KnobDoc(
         what="zero-filled parts of a split huge page become the zero page",
         sources={

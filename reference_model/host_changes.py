@@ -77,6 +77,19 @@ def dontneed(memory: HostMemory, first: int, count: int) -> Ranges:
     return ranges
 
 
+def by_vma(
+    memory: HostMemory, first: int, count: int, change: Callable[[HostMemory, int, int], Ranges]
+) -> Ranges:
+    """A change of each VMA's part of a range (madvise_walk_vmas)."""
+    ranges: Ranges = []
+    at = first
+    while at < first + count:
+        stop = min(memory.vma(at)[1], first + count)
+        ranges += change(memory, at, stop - at)
+        at = stop
+    return ranges
+
+
 def free(memory: HostMemory, first: int, count: int) -> Ranges:
     """MADV_FREE: the entries become clean; without memory pressure the content stays.
 
@@ -97,6 +110,8 @@ def free(memory: HostMemory, first: int, count: int) -> Ranges:
 def _break_up(memory: HostMemory, first: int, count: int) -> Ranges:
     """split_huge_page of huge pages that the range has only a part of: all of them is unmapped.
 
+    Up to 6.1 also of whole ones that are mapped by entries of pages.
+
     The huge zero page stays as it is, and mapped.
     """
     out: Ranges = []
@@ -104,7 +119,10 @@ def _break_up(memory: HostMemory, first: int, count: int) -> Ranges:
     for page in inside:
         parts = memory.parts(page)
         whole = len(parts) == memory.huge_pages
-        if parts and not (whole and parts[0] in inside and parts[-1] in inside):
+        kept = whole and parts[0] in inside and parts[-1] in inside
+        if kept and memory.knobs.splits_mapped_parts:
+            kept = memory.block_around(page)[1] > 1
+        if parts and not kept:
             memory.break_up(page)
             # try_to_migrate invalidates where the huge page was, whatever is there by now.
             lead = (memory.hva + page) % memory.huge_pages
@@ -189,7 +207,8 @@ def fork(memory: HostMemory, touched: range) -> Ranges:
 def page_out(memory: HostMemory, first: int, count: int) -> Ranges:
     """MADV_PAGEOUT that succeeded for every page that can go.
 
-    try_to_unmap_one drops what MADV_FREE took and nobody has stored to since.
+    try_to_unmap_one drops what MADV_FREE took and nobody has stored to since, and
+    __remove_mapping what was read of a file's holes.
     """
     if any(memory.is_half_lazy(page) for page in range(first, first + count)):
         raise UndefinedError(
@@ -211,7 +230,8 @@ def page_out(memory: HostMemory, first: int, count: int) -> Ranges:
             # Either as try_to_unmap_one does it, or by split_huge_page_to_list.
             memory.split_block(page)
         ranges.append((page, 1))
-        dropped, exclusive = memory.is_lazy(page), memory.is_exclusive(page)
+        dropped = memory.is_lazy(page) or memory.is_clean(page)
+        exclusive = memory.is_exclusive(page)
         memory.clear(page)
         if dropped:
             memory.forget(page)

@@ -103,11 +103,11 @@ class HostOps:
             case "free":
                 if memory.is_hugetlb or memory.is_file:
                     return host_step(EINVAL)
-                ranges = changes.free(memory, first, pages)
+                ranges = changes.by_vma(memory, first, pages, changes.free)
             case "pageout":
                 if memory.is_hugetlb:
                     return host_step(EINVAL)
-                ranges = changes.page_out(memory, first, pages)
+                ranges = changes.by_vma(memory, first, pages, changes.page_out)
             case "hugepage" | "nohugepage":
                 return self._advise(slot, first, pages, _ADVICE[op.advice])
             case "collapse":
@@ -129,7 +129,8 @@ class HostOps:
             page for page in range(first, first + pages) if memory.prot(page) is not HostProt.GONE
         )
         for start, count in changes.runs_of(mapped):
-            self._memory.unmap_ranges(slot, change[op.advice](memory, start, count))
+            ranges = changes.by_vma(memory, start, count, change[op.advice])
+            self._memory.unmap_ranges(slot, ranges)
         return host_step(ENOMEM)
 
     def _advise_device(

@@ -68,8 +68,8 @@ class HostTables(HostContent):
             self._huge = set(range(count // self.huge_pages))
         #: The page is a part of a huge one, though it may be mapped by itself.
         self._compound = bytearray([full and self.huge_pages > 1]) * count
-        #: A page of a file is there, if only as a hole that a fault has filled.
-        self._cached = bytearray([full and self.is_file]) * count
+        #: A page of a file is there: 2, or 1 for a hole that was read, and never stored to.
+        self._cached = bytearray([2 if full and self.is_file else 0]) * count
         #: MADV_FREE took the page, and nothing has been stored since: reclaim drops it. 2: a part
         #: of a huge page that is mapped by small entries, one of which was stored through.
         self._lazy = bytearray(count)
@@ -86,8 +86,6 @@ class HostTables(HostContent):
         self._uffd_wp = bytearray(count)
         #: The VMA has an anon_vma: fork copies its page tables.
         self.has_anon = full and not self.is_file
-
-    # --- looking -----------------------------------------------------------------------------
 
     @property
     def is_hugetlb(self) -> bool:
@@ -140,8 +138,6 @@ class HostTables(HostContent):
 
     def _block(self, page: int) -> int:
         return (page - self._start) // self.huge_pages
-
-    # --- what the host changes ----------------------------------------------------------------
 
     def block_around(self, page: int) -> tuple[int, int]:
         """First page and size of what the page's entry maps."""
@@ -219,7 +215,8 @@ class HostTables(HostContent):
 
     def set_doubled(self, page: int) -> None:
         """Another process has split its mapping of this page's huge page (PG_double_map)."""
-        if self._block(page) in self._huge and not self.is_hugetlb:
+        anon = self._state[page - self._start] == HostPage.ANON
+        if self._block(page) in self._huge and anon and not self.is_hugetlb:
             self._doubled.add(self._block(page))
 
     def free_tables(self, first: int, count: int) -> None:
@@ -340,6 +337,8 @@ class HostTables(HostContent):
         ``through_entry``: only the page-table entry is, of the page or of the huge one.
         """
         index = page - self._start
+        if self.is_file:
+            self._cached[index] = 2
         if not self._has_lazy:
             return
         half = through_entry and len(self._mapped(index)) == 1
@@ -360,6 +359,10 @@ class HostTables(HostContent):
             elif came_back and not self._shared_swap[index]:
                 self._shared_swap[index] = 2
 
+    def is_clean(self, page: int) -> bool:
+        """A page of a file that was read into a hole: reclaim makes it a hole again."""
+        return self._cached[page - self._start] == 1
+
     def in_cache(self, page: int) -> bool:
         """The page cache holds something other than a hole."""
         return bool(self._cached[page - self._start])
@@ -370,7 +373,7 @@ class HostTables(HostContent):
         index = page - self._start
         self._state[index] = HostPage.FILE if self.is_file else HostPage.ANON
         self._writable[index] = self._prot[index] == HostProt.RW
-        self._cached[index] = self.is_file
+        self._cached[index] = 2 if self.is_file else 0
         self._uffd_wp[index] = 0
         self.has_anon = self.has_anon or not self.is_file
 

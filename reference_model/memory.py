@@ -141,7 +141,7 @@ class HostMemory(HostTables):
         """do_anonymous_page, do_huge_pmd_anonymous_page, hugetlb_no_page, shmem_fault."""
         if self.is_file:
             self._state[index] = HostPage.FILE
-            self._cached[index] = 1
+            self._cached[index] = self._cached[index] or 1
             # vma_wants_writenotify: with userfaultfd's write protection each first write faults.
             self._writable[index] = self._prot[index] == HostProt.RW and (
                 write or not self._uffd[index] & Uffd.WP

@@ -91,6 +91,7 @@ class UffdOps:
             if not memory.in_cache(page):
                 return EFAULT
             memory.set_state(page, HostPage.FILE)
+            memory.soil(page)
             memory.set_writable(page, memory.prot(page) is HostProt.RW)
             return 0
 

@@ -138,6 +138,37 @@ def test_a_split_makes_entries_dirty_on_5_10() -> None:
     assert host.state(3) is HostPage.SWAP
 
 
+@pytest.mark.parametrize(("knobs", "taken"), [("v6.1", 1), ("v6.12", PMD)])
+def test_a_huge_page_that_small_entries_map_is_split_or_kept(knobs: str, taken: int) -> None:
+    host = huge(knobs, prefill=True)
+    changes.protect(host, 16, 16, HostProt.R)
+    changes.free(host, 0, PMD)
+    assert len(host.parts(100)) == (0 if taken == 1 else PMD)
+    assert (0, PMD) not in changes.page_out(host, 100, 1) or taken == PMD
+
+
+def test_a_huge_page_of_two_vmas_is_whole_in_neither() -> None:
+    host = huge(prefill=True)
+    changes.protect(host, 16, 16, HostProt.R)
+    changes.by_vma(host, 0, PMD, changes.free)
+    assert host.parts(100) == []
+
+
+def test_a_hole_that_was_read_becomes_one_again() -> None:
+    host = memory(kind="memfd")
+    host.touch(3, write=False)
+    host.touch(4, write=True)
+    changes.page_out(host, 3, 2)
+    assert (host.in_cache(3), host.in_cache(4)) == (False, True)
+
+
+def test_a_child_that_wrote_to_the_huge_zero_page_hides_nothing() -> None:
+    host = huge("v5.10")
+    host.touch(3, write=False)
+    changes.fork(host, range(PMD))
+    assert host.mapped_pages(3) == PMD
+
+
 @pytest.mark.parametrize(("knobs", "pages"), [("v6.12", 1), ("v7.2", PMD)])
 def test_a_dropped_huge_page_leaves_a_table_behind_or_not(knobs: str, pages: int) -> None:
     host = huge(knobs, prefill=True)
