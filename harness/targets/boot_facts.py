@@ -50,6 +50,8 @@ _FEATURES = {
     "lpa2": "52-bit Virtual Addressing for KVM (LPA2)",
 }
 _DIRTY_BIT = "Hardware dirty bit management"
+#: Kernels that set VTCR_EL2.HA without CONFIG_ARM64_HW_AFDBM too. (kvm_arm_setup_stage2)
+_SETS_HA_ALWAYS = ("5.",)
 #: The erratum for which VTCR_EL2.HA stays clear. (kvm_get_vtcr, 6.6 and later)
 _NO_VTCR_HA = "AmpereOne erratum AC03_CPU_38"
 
@@ -59,13 +61,21 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
     ``log``: kernel log messages (no time stamps); ``page_kib``: KernelPageSize; ``ipa_ioctl``:
     the answer to KVM_CAP_ARM_VM_IPA_SIZE; ``cpu``: lines of /proc/cpuinfo that begin with "CPU"
-    or "Features". Text that was not to be had is empty.
+    or "Features"; ``release``: ``uname -r``; ``symbols``: of ``has_hw_dbm`` and ``do_exit``, which
+    every kernel has, those in /proc/kallsyms. Text that was not to be had is empty.
     """
 
     log: tuple[str, ...]
     page_kib: str = ""
     ipa_ioctl: str = ""
     cpu: tuple[str, ...] = ()
+    release: str = ""
+    symbols: frozenset[str] = frozenset()
+
+    @property
+    def without_hardware_flag(self) -> bool:
+        """Whether it is known that the kernel is built without CONFIG_ARM64_HW_AFDBM."""
+        return "do_exit" in self.symbols and "has_hw_dbm" not in self.symbols
 
     @property
     def whole(self) -> bool:
@@ -157,6 +167,9 @@ def _access_flag(evidence: Evidence) -> Fact:
         return "off", ""
     if any(feature.startswith(_DIRTY_BIT) for feature in evidence.features):
         return "on", ""
+    asks_config = not evidence.release.startswith(_SETS_HA_ALWAYS)
+    if evidence.without_hardware_flag and asks_config:
+        return "off", ""
     if evidence.old_core:
         return "off", ""
     return "", (

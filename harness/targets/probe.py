@@ -55,6 +55,9 @@ case $log in *'Booting Linux on'*) ;; *)
 	[ -n "$more" ] && log=$more;;
 esac
 echo "$log"
+case $log in *'Hardware dirty bit management'*) ;; *)
+	say symbols "$(grep -o -E ' (has_hw_dbm|do_exit)$' /proc/kallsyms 2>/dev/null | tr -d '\n')";;
+esac
 command -v python3 >/dev/null && python3 -c 'import fcntl, os
 f = os.open("/dev/kvm", os.O_RDWR)
 print("ipa_ioctl", fcntl.ioctl(f, 0xAE03, 165))' 2>/dev/null
@@ -107,6 +110,8 @@ def parse(lines: Iterable[str]) -> Facts:
             page_kib=keyed.get("page_kib", [""])[0],
             ipa_ioctl=keyed.get("ipa_ioctl", [""])[0],
             cpu=tuple(cpu),
+            release=release,
+            symbols=frozenset(keyed.get("symbols", [""])[0].split()),
         )
     )
     _memory(keyed, missing)
