@@ -196,6 +196,7 @@ _KEYS = frozenset(
             "uffd",
             "swap",
             "device_memory",
+            "symbols",
         ),
         "end",
     )

@@ -82,7 +82,18 @@ def test_what_memory_management_lacks_is_named(
 
 
 def test_every_stored_answer_is_used() -> None:
-    assert {path.stem for path in PROBES.glob("*.txt")} == set(STORED)
+    assert {path.stem for path in PROBES.glob("*.txt")} == {*STORED, "6.12-tiny"}
+
+
+def test_a_kernel_without_the_hardware_access_flag_is_known_by_its_symbols() -> None:
+    lines = answer("6.12-tiny")
+    assert probe.parse(lines).env["haf"] == "off"
+    older = [line.replace("uname 6.12.117", "uname 5.10.0") for line in lines]
+    assert "env.haf" in probe.parse(older).missing
+    unseen = [line for line in lines if not line.startswith("symbols")]
+    assert "env.haf" in probe.parse(unseen).missing
+    listed = [line.replace(" do_exit", " do_exit has_hw_dbm") for line in lines]
+    assert "env.haf" in probe.parse(listed).missing
 
 
 def test_a_boot_log_that_was_overwritten_makes_features_unknown_not_off() -> None:
