@@ -3,6 +3,7 @@
 #include "guest.h"
 #include "keeper.h"
 #include "live.h"
+#include "stats.h"
 #include "trace.h"
 #include "vm.h"
 
@@ -10,6 +11,7 @@ static bool start(bool trace, missing_fn missing)
 {
 	keeper_start();
 	live_start(missing);
+	stats_start(missing);
 	return trace_start(trace, missing);
 }
 

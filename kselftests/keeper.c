@@ -10,6 +10,8 @@
 
 #define SMALLEST_IPA	32
 
+static int kept_vm = -1, kept_vcpu = -1;
+
 /* Runs, as far as the kernel is concerned, and never enters the guest. */
 static void run_once(int kvm, int vm)
 {
@@ -18,6 +20,7 @@ static void run_once(int kvm, int vm)
 	struct kvm_vcpu_init init;
 	struct kvm_run *run;
 
+	kept_vcpu = vcpu;
 	if (size < 0 || vcpu < 0 || ioctl(vm, KVM_ARM_PREFERRED_TARGET, &init) ||
 	    ioctl(vcpu, KVM_ARM_VCPU_INIT, &init))
 		return;
@@ -29,6 +32,13 @@ static void run_once(int kvm, int vm)
 	ioctl(vcpu, KVM_RUN, 0);
 }
 
+bool keeper_of(int *vm, int *vcpu)
+{
+	*vm = kept_vm;
+	*vcpu = kept_vcpu;
+	return kept_vm >= 0 && kept_vcpu >= 0;
+}
+
 /* The descriptors stay open for as long as the process lives. */
 void keeper_start(void)
 {
@@ -38,6 +48,7 @@ void keeper_start(void)
 	if (kvm < 0)
 		return;
 	vm = ioctl(kvm, KVM_CREATE_VM, KVM_VM_TYPE_ARM_IPA_SIZE(SMALLEST_IPA));
+	kept_vm = vm;
 	if (vm >= 0)
 		run_once(kvm, vm);
 	close(kvm);

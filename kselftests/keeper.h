@@ -3,6 +3,8 @@
 #ifndef HX_KEEPER_H
 #define HX_KEEPER_H
 
+#include "types.h"
+
 /*
  * Makes it; without one all works as well. The first VM turns KVM on at EL2, and the
  * first vCPU that runs without an in-kernel interrupt controller turns static branches
@@ -10,5 +12,8 @@
  * emulation, where rewritten code is translated again.
  */
 void keeper_start(void);
+
+/* It and its vCPU, to be asked what holds of every VM; false where there is none. */
+bool keeper_of(int *vm, int *vcpu);
 
 #endif /* HX_KEEPER_H */

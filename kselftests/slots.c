@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "record.h"
+#include "stats.h"
 #include "vm.h"
 
 /* --- bookkeeping ------------------------------------------------------------- */
@@ -78,6 +79,7 @@ void slot_flags(struct vm *vm, u32 id, u32 flags)
 
 	step_begin();
 	wanted.flags = flags;
+	stats_before_host(vm);
 	if (slot->used)
 		ret = set_region(vm, id, &wanted);
 	if (!ret)
@@ -93,6 +95,7 @@ void slot_move(struct vm *vm, u32 id, u64 gpa)
 
 	step_begin();
 	wanted.gpa = gpa;
+	stats_before_host(vm);
 	if (slot->used)
 		ret = set_region(vm, id, &wanted);
 	if (!ret)

@@ -123,6 +123,8 @@ void vcpu_end(struct vm *vm, u32 index)
 	ring_unmap(vm, index);
 	if (vcpu->run && vcpu->run != MAP_FAILED)
 		munmap(vcpu->run, vm->run_size);
+	if (vcpu->stats >= 0)
+		close(vcpu->stats);
 	if (vcpu->fd >= 0)
 		close(vcpu->fd);
 }

@@ -3,6 +3,7 @@
 #include <linux/kvm.h>
 
 #include "record.h"
+#include "stats.h"
 #include "vm.h"
 
 #define ESR_EC(esr)	((esr) >> 26 & 0x3f)
@@ -99,5 +100,6 @@ void vcpu_record(struct vm *vm, u32 index, const struct outcome *out, bool has_d
 	else if (has_data)
 		step_null("data");
 	record_injected(mailbox);
+	stats_of_vcpu(vm, index, out->rang);
 	step_finish(vm);
 }

@@ -11,6 +11,7 @@
 
 #include "live.h"
 #include "record.h"
+#include "stats.h"
 #include "trace.h"
 #include "vm.h"
 
@@ -62,6 +63,7 @@ void step_finish(struct vm *vm)
 	if (!record_is_captured()) {
 		trace_record();
 		live_record(vm);
+		stats_record(vm);
 	}
 	step_end();
 	/* A long scenario is heard of while it runs. */
@@ -231,8 +233,11 @@ static struct vm *new_vm(u32 vcpus)
 	vm->kvm = -1;
 	vm->fd = -1;
 	vm->uffd = -1;
-	for (i = 0; i < vcpus; i++)
+	vm->stats = -1;
+	for (i = 0; i < vcpus; i++) {
 		vm->vcpu[i].fd = -1;
+		vm->vcpu[i].stats = -1;
+	}
 	the_vm = vm;
 	return vm;
 }
@@ -259,6 +264,7 @@ struct vm *vm_create(struct vm_config config)
 	for (i = 0; i < vm->vcpus; i++)
 		vcpu_create(vm, i);
 	trace_begin();
+	stats_forget();
 	return vm;
 }
 
@@ -279,6 +285,7 @@ void vm_end(void)
 	if (vm) {
 		close_one(vm->fd);
 		close_one(vm->uffd);
+		close_one(vm->stats);
 		close_one(vm->kvm);
 	}
 	for (i = 0; vm && i < vm->slots; i++)

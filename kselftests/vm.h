@@ -41,6 +41,8 @@ struct vcpu {
 	bool walks;		/* TTBR1_EL1 is in use */
 	struct ring_entry *ring;
 	u64 fetched;		/* entries taken from the ring */
+	int stats;		/* of KVM_GET_STATS_FD; -1: not yet */
+	u64 mmio_exits[2];	/* to userspace and within KVM, up to the last step */
 };
 
 struct slot {
@@ -62,6 +64,7 @@ struct vm {
 	bool stage1_off;
 	u32 ring_entries;	/* of each vCPU's dirty ring; 0: none */
 	int uffd;		/* -1: not yet */
+	int stats;		/* -1: not yet */
 	u64 uffd_features;
 	char *runtime;		/* host address of RESERVED_START */
 	u32 tables;		/* stage-1 tables handed out */

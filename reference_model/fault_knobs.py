@@ -89,6 +89,9 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     device_at_creation: bool
     #: Device memory gets blocks where its physical addresses allow them; else pages alone.
     device_blocks: bool
+    #: Write-protecting a slot asks for a flush of all of the VM's TLB entries; else of the slot's
+    #: addresses, which no counter tells.
+    slot_flushes_all: bool
     prot: ProtBits
 
 
@@ -127,6 +130,7 @@ _V5_10 = FaultKnobs(
     walk_abort_has_level=False,
     device_at_creation=True,
     device_blocks=False,
+    slot_flushes_all=True,
     prot=_X1,
 )
 _SEED = replace(_V5_10, device_at_creation=False, device_blocks=True)
@@ -151,6 +155,7 @@ _V6_12 = replace(
     protected_ipa_is_limit=True,
     dirty_ring=True,
     eager_split=True,
+    slot_flushes_all=False,
     split_frees_zeroes=True,
     splits_mapped_parts=False,
     swap_in_writable=True,

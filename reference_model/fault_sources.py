@@ -316,6 +316,16 @@ FAULT_KNOB_SOURCES: dict[str, KnobDoc] = {
             "v7.2": "get_vma_page_shift (7.2): hugetlb alone; a BAR's user mapping is of pages",
         },
     ),
+    "slot_flushes_all": KnobDoc(
+        what="write-protecting a slot asks for a flush of the whole VM (kvm_flush_remote_tlbs)",
+        sources={
+            "v5.10": "kvm_arch_flush_remote_tlbs_memslot (5.10): kvm_flush_remote_tlbs",
+            "seed-2021": "kvm_arch_flush_remote_tlbs_memslot (5.13): kvm_flush_remote_tlbs",
+            "v6.1": "kvm_arch_flush_remote_tlbs_memslot, kvm_mmu_wp_memory_region (6.1)",
+            "v6.12": "kvm_flush_remote_tlbs_memslot (6.12): kvm_arch_flush_remote_tlbs_range",
+            "v7.2": "kvm_flush_remote_tlbs_memslot (7.2): kvm_arch_flush_remote_tlbs_range",
+        },
+    ),
     "prot": KnobDoc(
         what="the numbers of enum kvm_pgtable_prot",
         sources={

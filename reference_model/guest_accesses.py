@@ -20,6 +20,9 @@ from reference_model.stage1 import (
 )
 from reference_model.unpredictable import UndefinedError
 
+#: What a step adds to the counters of its vCPU.
+_NO_MMIO = {"mmio_exit_user": 0, "mmio_exit_kernel": 0}
+_MMIO = {"mmio_exit_user": 1, "mmio_exit_kernel": 0}
 _UDF = 0
 _RET = 0xD65F_03C0
 _PAR_PA = 0x0000_FFFF_FFFF_F000
@@ -284,7 +287,9 @@ def _nisv(effect: Effect, gpa: int, *, write: bool) -> dict[str, Any] | None:
 
 
 def _step(effect: Effect, **channels: Any) -> Observation:
+    # io_mem_abort counts what goes to userspace, of which NISV exits are none.
     return Observation(
+        stats=_MMIO if effect.exit == "mmio" else _NO_MMIO,
         ret=effect.ret,
         injected=effect.injected,
         faults=effect.faults,

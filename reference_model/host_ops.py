@@ -15,7 +15,7 @@ from reference_model import scenario as sc
 from reference_model.fault import EFAULT, GuestMemory
 from reference_model.memory import Advice, HostMemory, HostProt
 from reference_model.outcome import Observation
-from reference_model.slot_ioctls import EINVAL, host_step
+from reference_model.slot_ioctls import EINVAL, host_step, with_flushes
 from reference_model.slots import Slot
 from reference_model.stage1 import STAGE1_TABLE, stage1_table
 from reference_model.unpredictable import UndefinedError
@@ -235,9 +235,10 @@ class HostOps:
         if found is None:
             raise UndefinedError("ageing takes whole pages; align gpa to them")
         slot, first, pages = found
+        flushes = 0
         for page in range(first, first + pages):
-            self._memory.stage2.set_young(slot.gfn + page, young=False)
-        return host_step(0)
+            flushes += self._memory.stage2.set_young(slot.gfn + page, young=False)
+        return with_flushes(host_step(0), flushes)
 
     def _punch_hole(self, op: sc.PunchHole) -> Observation:
         found = self._range(op)

@@ -58,6 +58,10 @@ class Observation(
     ring: tuple[tuple[int, int, int], ...] | UnsetType = UNSET
     #: An abort that the guest's own vector saw: ``{"ec": …, "fsc": …, "far": …}``; None: none.
     injected: dict[str, Any] | UnsetType | None = UNSET
+    #: What the step added to counters of KVM's own (KVM_GET_STATS_FD), by their names: of a vCPU's
+    #: step its exits for MMIO, but the doorbell's; of a step on slots, the dirty log or page ages
+    #: the TLB flushes of the whole VM that were asked for.
+    stats: dict[str, int] | UnsetType = UNSET
     # race: a parallel block
     #: One allowed outcome of a repeat.
     outcome: Outcome | UnsetType = UNSET

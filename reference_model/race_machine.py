@@ -78,7 +78,9 @@ class _Race:
             )
         if self._raced:
             seen = [
-                msgspec.structs.replace(one, faults=UNSET, maps=UNSET, marks=UNSET, leaves=UNSET)
+                msgspec.structs.replace(
+                    one, faults=UNSET, maps=UNSET, marks=UNSET, leaves=UNSET, stats=UNSET
+                )
                 for one in seen
             ]
         told = {repr(one): one for one in seen}

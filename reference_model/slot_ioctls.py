@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from msgspec.structs import replace
+
 from reference_model import scenario as sc
 from reference_model.fault import GuestMemory
 from reference_model.memory import HostMemory, HostProt
@@ -35,6 +37,11 @@ def host_step(ret: int) -> Observation:
     return Observation(ret=ret, faults=0, maps=(), marks=())
 
 
+def with_flushes(seen: Observation, count: int) -> Observation:
+    """The same step, which asked for so many flushes of the VM's TLB entries."""
+    return replace(seen, stats={"remote_tlb_flush_requests": count})
+
+
 class SlotIoctls:
     """The handlers of these steps, over one VM's memory."""
 
@@ -45,18 +52,32 @@ class SlotIoctls:
         self._init_set = vm.manual_protect == "init_set"
         self._uses_bitmap = not vm.dirty_ring or vm.ring_bitmap
         self._chunk = vm.eager_split
+        #: TLB flushes of the whole VM that the step asked for (kvm_flush_remote_tlbs).
+        self._flushes = 0
 
     def handlers(self) -> dict[type[Any], Callable[[Any], Observation]]:
         """Operation to handler."""
         return {
             sc.SlotAdd: self._slot_add,
-            sc.SlotFlags: self._slot_flags,
-            sc.SlotMove: self._slot_move,
+            sc.SlotFlags: self._counted(self._slot_flags),
+            sc.SlotMove: self._counted(self._slot_move),
             sc.SlotDelete: self._slot_delete,
-            sc.DirtyGet: self._dirty_get,
-            sc.DirtyClear: self._dirty_clear,
-            sc.RingReset: self._ring_reset,
+            sc.DirtyGet: self._counted(self._dirty_get),
+            sc.DirtyClear: self._counted(self._dirty_clear),
+            sc.RingReset: self._counted(self._ring_reset),
         }
+
+    def _counted(self, handler: Callable[[Any], Observation]) -> Callable[[Any], Observation]:
+        def step(op: Any) -> Observation:
+            self._flushes = 0
+            seen = handler(op)
+            return with_flushes(seen, self._flushes)
+
+        return step
+
+    def _flush_slot(self) -> None:
+        """kvm_arch_flush_remote_tlbs_memslot, kvm_flush_remote_tlbs_memslot."""
+        self._flushes += self._memory.knobs.slot_flushes_all
 
     # --- memslots ----------------------------------------------------------------------------
 
@@ -123,6 +144,9 @@ class SlotIoctls:
         if error:
             return host_step(error)
         slot.gfn = gfn
+        if slot.log and not self._init_set:
+            # kvm_arch_commit_memory_region: nothing is mapped there, and is protected all the same.
+            self._flush_slot()
         return self._made(slot)
 
     def _slot_delete(self, op: sc.SlotDelete) -> Observation:
@@ -151,6 +175,7 @@ class SlotIoctls:
             slot.dirty = set(range(slot.pages)) if self._init_set else set()
         if not self._init_set:
             self._memory.stage2.wrprotect(slot.gfn, slot.pages)
+            self._flush_slot()
             self._split(slot.gfn, slot.pages)
 
     def _split(self, first: int, count: int) -> None:
@@ -170,6 +195,8 @@ class SlotIoctls:
         if not self._manual:
             slot.dirty.clear()
             self._protect(slot, word_spans(dirty))
+            if dirty:
+                self._flush_slot()
         return Observation(ret=0, dirty=dirty, faults=0, maps=(), marks=())
 
     def _dirty_clear(self, op: sc.DirtyClear) -> Observation:
@@ -194,6 +221,8 @@ class SlotIoctls:
         cleared = sorted(slot.dirty.intersection(asked))
         slot.dirty.difference_update(cleared)
         self._protect(slot, word_spans(cleared))
+        if cleared:
+            self._flush_slot()
         return host_step(0)
 
     def _ring_reset(self, op: sc.RingReset) -> Observation:
@@ -203,6 +232,8 @@ class SlotIoctls:
         harvested: list[tuple[int, int, int]] = []
         for vcpu, ring in enumerate(rings):
             harvested += [(vcpu, slot, page) for slot, page in ring.harvest(op.count)]
+        # kvm_vm_ioctl_reset_dirty_pages: of the whole VM, on every kernel.
+        self._flushes += bool(harvested)
         for ring in rings:
             for ident, first, count in ring_batches(ring.reset()):
                 slot = self._memory.slots.get(ident)
