@@ -178,9 +178,13 @@ class GuestMemory:
         gfn = gpa >> self.env.page_shift
         found = self.stage2.find(gfn)
         if found is not None and not found[1].af and not self.env.haf:
-            # An access flag fault comes before a permission fault: handle_access_fault.
-            self.stage2.set_young(gfn, young=True)
+            # An access flag fault comes before a permission fault: handle_access_fault. Before
+            # that, kvm_handle_guest_abort has looked at the slot.
             trail.faults += 1
+            slot = self.slot_at(gfn)
+            if slot is not None and slot.readonly and access.kind == "w" and access.level is None:
+                return self._no_memory(access, trail)
+            self.stage2.set_young(gfn, young=True)
             return None
         if found is not None and _permits(found[1], access.kind):
             # Hardware sets the flag of what is accessed.
