@@ -39,6 +39,16 @@ void live_start(missing_fn missing)
 		missing("leaves", reason);
 }
 
+void live_start_ageing(void)
+{
+	const char *failure = module_open_live();
+
+	if (failure)
+		snprintf(reason, sizeof(reason), "%s", failure);
+	else
+		features = module_info()->features & HX_FEATURE_LIVE_AGE;
+}
+
 void live_stop(void)
 {
 	module_close();

@@ -10,6 +10,9 @@ struct vm;
 /* Loads the module where there is one; tells missing() the channel leaves where not. */
 void live_start(missing_fn missing);
 
+/* The same for ageing alone: no leaves are recorded. */
+void live_start_ageing(void);
+
 /* Unloads it; system calls only. */
 void live_stop(void);
 

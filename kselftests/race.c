@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "live.h"
 #include "race.h"
 #include "race_hold.h"
 #include "race_restore.h"
@@ -20,10 +21,22 @@
 #define MAX_OUTCOMES	4096
 #define OUTCOME_TEXT	(MAX_BRANCHES * BRANCH_TEXT)
 
+static bool start(bool trace, missing_fn missing)
+{
+	live_start_ageing();
+	return trace_start(trace, missing);
+}
+
+static void stop(void)
+{
+	trace_stop();
+	live_stop();
+}
+
 const struct suite race_suite = {
 	.name = "race",
-	.start = trace_start,
-	.stop = trace_stop,
+	.start = start,
+	.stop = stop,
 };
 
 static struct {
