@@ -76,6 +76,10 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     #: mprotect(PROT_WRITE) makes entries of exclusive anonymous pages writable at once; and so
     #: with huge pages.
     mprotect_writable: bool
+    #: Only those that are dirty: not after MADV_FREE, a swap-in by a load, or the split of a PMD.
+    mprotect_needs_dirty: bool
+    #: MADV_FREE leaves a huge page alone whose first part is gone, and what lies behind it.
+    free_asks_first_part: bool
     mprotect_huge_writable: bool
     #: madvise(MADV_COLLAPSE), and whether it refuses a range that has no edge of a block in it.
     madv_collapse: bool
@@ -122,6 +126,8 @@ _V5_10 = FaultKnobs(
     drops_blocks=False,
     swap_in_cached=False,
     mprotect_writable=False,
+    mprotect_needs_dirty=False,
+    free_asks_first_part=False,
     mprotect_huge_writable=False,
     madv_collapse=False,
     collapse_needs_edge=False,
@@ -144,6 +150,8 @@ _V6_1 = replace(
     split_dirties=False,
     remove_needs_write=False,
     mprotect_writable=True,
+    mprotect_needs_dirty=True,
+    free_asks_first_part=True,
     madv_collapse=True,
     collapse_needs_edge=True,
     uffd_minor=True,
@@ -158,6 +166,8 @@ _V6_12 = replace(
     slot_flushes_all=False,
     split_frees_zeroes=True,
     splits_mapped_parts=False,
+    mprotect_needs_dirty=False,
+    free_asks_first_part=False,
     swap_in_writable=True,
     mprotect_huge_writable=True,
     uffd_wp=True,

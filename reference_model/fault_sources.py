@@ -236,6 +236,26 @@ FAULT_KNOB_SOURCES: dict[str, KnobDoc] = {
             "v7.2": "can_change_private_pte_writable (7.2)",
         },
     ),
+    "mprotect_needs_dirty": KnobDoc(
+        what="of private pages only those with a dirty entry",
+        sources={
+            "v5.10": "change_pte_range (5.10): none",
+            "seed-2021": "change_pte_range (5.13): none",
+            "v6.1": "can_change_pte_writable (6.1): pte_dirty; seen on 6.1.0-56",
+            "v6.12": "can_change_pte_writable (6.12): PageAnonExclusive alone",
+            "v7.2": "can_change_private_pte_writable (7.2): PageAnonExclusive alone",
+        },
+    ),
+    "free_asks_first_part": KnobDoc(
+        what="MADV_FREE stops at a huge page whose first part is not mapped",
+        sources={
+            "v5.10": "madvise_free_pte_range (5.10): page_mapcount of the part itself",
+            "seed-2021": "madvise_free_pte_range (5.13): page_mapcount of the part itself",
+            "v6.1": "madvise_free_pte_range (6.1): folio_estimated_sharers; seen on 6.1.0-56",
+            "v6.12": "madvise_free_pte_range (6.12): folio_likely_mapped_shared",
+            "v7.2": "madvise_free_pte_range (7.2): folio_maybe_mapped_shared",
+        },
+    ),
     "mprotect_huge_writable": KnobDoc(
         what="and so with huge pages",
         sources={

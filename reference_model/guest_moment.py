@@ -28,6 +28,8 @@ class Moment(Struct, frozen=True):
     logging: bool
     leaf: Leaf | None
     page: HostPage | None
+    #: MADV_FREE took that page, and nothing was stored to it since.
+    freed: bool
     #: The VM's leaves before and after.
     before: tuple[LeafRun, ...]
 

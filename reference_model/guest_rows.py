@@ -40,6 +40,7 @@ from reference_model.memory import HostPage
 from reference_model.outcome import LeafRun
 from reference_model.profiles import Environment, SemanticsProfile
 from reference_model.scenario import GuestScenario
+from reference_model.slot_ioctls import EEXIST
 from reference_model.slots import Slot
 
 
@@ -60,19 +61,22 @@ def rows(scenario: GuestScenario, profile: SemanticsProfile, env: Environment) -
 
 def _stood(
     machine: GuestMachine, env: Environment, op: sc.GuestOp
-) -> tuple[Slot | None, bool, Leaf | None, HostPage | None]:
+) -> tuple[Slot | None, bool, Leaf | None, HostPage | None, bool]:
     memory = machine.memory
     gpa = getattr(op, "gpa", None)
     slot = memory.slots.get(getattr(op, "slot", -1))
     leaf = None
     page = None
+    freed = False
     if gpa is not None and not isinstance(op, (sc.SlotAdd, sc.SlotMove)):
         gfn = gpa >> env.page_shift
         slot = memory.slot_at(gfn)
         found = memory.stage2.find(gfn)
         leaf = found[1] if found is not None else None
-        page = slot.memory.state(gfn - slot.gfn) if slot is not None else None
-    return slot, slot is not None and slot.logging, leaf, page
+        if slot is not None:
+            page = slot.memory.state(gfn - slot.gfn)
+            freed = slot.memory.is_lazy(gfn - slot.gfn)
+    return slot, slot is not None and slot.logging, leaf, page, freed
 
 
 ROWS: dict[str, Rule] = {
@@ -285,6 +289,9 @@ ROWS: dict[str, Rule] = {
     "host: MADV_DONTNEED takes pages": advised("dontneed"),
     "host: MADV_FREE takes pages": advised("free"),
     "host: eviction takes pages": advised("pageout"),
+    "host: eviction drops what MADV_FREE took": only(
+        sc.Madvise, lambda m: m.freed and getattr(m.op, "advice", "") == "pageout"
+    ),
     "host: collapse takes pages": advised("collapse"),
     "host: advice splits a VMA and takes a block": advised("hugepage", "nohugepage"),
     "host: mprotect takes pages": only(sc.Mprotect, lost),
@@ -305,5 +312,8 @@ ROWS: dict[str, Rule] = {
     "host: userfaultfd copies": only(sc.UffdCopy, lambda m: m.seen.ret == 0),
     "host: userfaultfd zeroes": only(sc.UffdZero, lambda m: m.seen.ret == 0),
     "host: userfaultfd continues": only(sc.UffdContinue, lambda m: m.seen.ret == 0),
+    "host: userfaultfd finds a page there, -EEXIST": lambda m: (
+        isinstance(m.op, (sc.UffdCopy, sc.UffdZero, sc.UffdContinue)) and m.seen.ret == EEXIST
+    ),
     "host: userfaultfd protects": only(sc.UffdWp, lambda m: m.seen.ret == 0),
 }

@@ -96,15 +96,40 @@ def free(memory: HostMemory, first: int, count: int) -> Ranges:
     What is in swap is gone at once. What stays is dropped by the next MADV_PAGEOUT, unless it is
     stored to (folio_mark_lazyfree).
     """
-    ranges = [(first, count), *_break_up(memory, first, count)]
-    for page in range(first, first + count):
-        state = memory.state(page)
-        if state is HostPage.SWAP:
-            memory.clear(page)
-            memory.forget(page)
-        elif state is HostPage.ANON:
-            memory.set_lazy(page)
+    ranges = [(first, count)]
+    for start, length in _freed_parts(memory, first, count):
+        ranges += _break_up(memory, start, length)
+        for page in range(start, start + length):
+            state = memory.state(page)
+            if state is HostPage.SWAP:
+                memory.clear(page)
+                memory.forget(page)
+            elif state is HostPage.ANON:
+                memory.set_lazy(page)
     return ranges
+
+
+def _freed_parts(memory: HostMemory, first: int, count: int) -> Ranges:
+    """What MADV_FREE really takes of a range.
+
+    6.1 gives up on the rest of a PMD's range at a huge page whose first part is not mapped: it
+    takes that part's map count for the number of those who share the huge page.
+    """
+    if not memory.knobs.free_asks_first_part or memory.huge_pages == 1:
+        return [(first, count)]
+    out: Ranges = []
+    at = first
+    while at < first + count:
+        stop = min(at + memory.huge_pages - (memory.hva + at) % memory.huge_pages, first + count)
+        end = next((page for page in range(at, stop) if _lacks_first_part(memory, page)), stop)
+        out.append((at, end - at))
+        at = stop
+    return out
+
+
+def _lacks_first_part(memory: HostMemory, page: int) -> bool:
+    parts = memory.parts(page)
+    return bool(parts) and (memory.hva + parts[0]) % memory.huge_pages != 0
 
 
 def _break_up(memory: HostMemory, first: int, count: int) -> Ranges:
@@ -158,6 +183,8 @@ def _regains_write(memory: HostMemory, page: int) -> bool:
         return False
     if memory.mapped_pages(page) > 1:
         return memory.knobs.mprotect_huge_writable
+    if memory.knobs.mprotect_needs_dirty and memory.is_entry_clean(page):
+        return False
     return memory.knobs.mprotect_writable and memory.is_exclusive(page)
 
 

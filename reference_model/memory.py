@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from reference_model.host_content import prefill_word
 from reference_model.host_kinds import Advice, HostPage, HostProt, Uffd
-from reference_model.host_tables import HostTables
+from reference_model.host_pages import HostPages
 
 __all__ = ["Advice", "HostMemory", "HostPage", "HostProt", "Touched", "Uffd", "prefill_word"]
 
@@ -28,7 +28,7 @@ _FAILED = Touched(failed=True)
 _PLAIN = Touched()
 
 
-class HostMemory(HostTables):
+class HostMemory(HostPages):
     """The mapping behind one slot, and what faults on it do."""
 
     def touch(self, page: int, *, write: bool, by_guest: bool = False) -> Touched:
@@ -110,6 +110,7 @@ class HostMemory(HostTables):
         self._state[index] = HostPage.ANON
         self._exclusive[index] = not shared
         self._writable[index] = 0
+        self._clean[index] = 1
         if shared and write:
             return self._write_readonly(index)
         may = self.knobs.swap_in_writable and self._prot[index] == HostProt.RW and not shared

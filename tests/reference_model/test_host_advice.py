@@ -154,6 +154,30 @@ def test_a_huge_page_of_two_vmas_is_whole_in_neither() -> None:
     assert host.parts(100) == []
 
 
+def test_6_1_frees_nothing_behind_a_huge_page_without_its_first_part() -> None:
+    for knobs, lazy in (("v6.1", False), ("v6.12", True)):
+        host = huge(knobs, prefill=True)
+        changes.dontneed(host, 0, 2)
+        assert changes.free(host, 100, 2)[0] == (100, 2)
+        assert host.is_lazy(100) is lazy
+        assert bool(host.parts(200)) is not lazy
+
+
+@pytest.mark.parametrize(("knobs", "writable"), [("v6.1", False), ("v6.12", True)])
+def test_protection_that_is_lifted_from_clean_entries(knobs: str, writable: bool) -> None:
+    host = memory(knobs=knobs, prefill=True)
+    changes.free(host, 0, 8)
+    host.touch(4, write=True)
+    changes.page_out(host, 9, 1)
+    host.touch(9, write=False)
+    changes.protect(host, 0, 16, HostProt.R)
+    changes.protect(host, 0, 16, HostProt.RW)
+    assert host.writable(3) is writable
+    assert host.writable(4)
+    assert host.writable(9) is writable
+    assert host.writable(10)
+
+
 def test_a_hole_that_was_read_becomes_one_again() -> None:
     host = memory(kind="memfd")
     host.touch(3, write=False)
