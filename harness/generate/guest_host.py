@@ -30,14 +30,16 @@ class HostSteps:
             (2, self._remap),
             (2, self._fork),
             (2, self._free),
+            (2, self._reclaim),
             (2, self._age),
+            (1, self._advice),
         ]
         if slot.backing.kind in ("memfd", "shmem"):
             draws.append((6, self._punch_hole))
         if slot.backing.thp != "never":
             draws += [(4, self._collapse), (3, self._advice)]
         elif slot.is_device:
-            draws += [(1, self._advice), (1, self._registration)]
+            draws += [(1, self._registration)]
         elif slot.backing.kind in ("anon", "zero", "memfd", "shmem"):
             draws.append((3, self._userfaultfd))
         weights = [weight for weight, _ in draws]
@@ -67,6 +69,26 @@ class HostSteps:
     def _free(self, slot: SketchSlot) -> None:
         gpa, size = self._some_range(slot)
         self._steps.append(sc.Madvise(gpa=gpa, size=size, advice="free"))
+
+    def _reclaim(self, slot: SketchSlot) -> None:
+        """What MADV_FREE took, some of it stored to since, meets reclaim."""
+        gpa, size = self._some_range(slot)
+        self._steps.append(sc.Madvise(gpa=gpa, size=size, advice="free"))
+        if self._random.random() < 0.7:
+            value = self._random.getrandbits(64)
+            page = slot.gpa + self._page(slot) * PAGE
+            self._steps.append(
+                self._random.choice(
+                    (
+                        sc.HostWrite(gpa=page, value=value),
+                        sc.Write(gpa=page, value=value),
+                        sc.Read(gpa=page),
+                    )
+                )
+            )
+        if self._random.random() < 0.5:
+            gpa, size = self._some_range(slot)
+        self._steps.append(sc.Madvise(gpa=gpa, size=size, advice="pageout"))
 
     def _pageout(self, slot: SketchSlot) -> None:
         gpa, size = self._some_range(slot)
@@ -121,7 +143,7 @@ class HostSteps:
         if self._random.random() < 0.4:
             self._steps.append(sc.Madvise(gpa=gpa, size=size))
         shared = slot.backing.kind in ("memfd", "shmem")
-        if not shared and self._random.random() < 0.15:
+        if self._random.random() < 0.15:
             self._steps.append(sc.UffdRegister(gpa=gpa, size=size, mode=("wp",)))
             self._steps.append(sc.UffdWp(gpa=gpa, size=size))
             if self._random.random() < 0.5:
