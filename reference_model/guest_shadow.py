@@ -15,6 +15,7 @@ from reference_model.profiles import Environment
 from reference_model.stage1 import STAGE1_TABLE, descriptor, stage1_table
 
 _FILES = ("shmem", "memfd", "file_ro")
+_EACCES, _ENOMEM = -13, -12
 _SURE_BACKINGS = ("anon", "shmem", "memfd", "hugetlb", "zero", "file_ro", "device")
 
 
@@ -163,7 +164,12 @@ class Shadow:
         offset = gpa - slot.gpa
         if isinstance(op, sc.UffdCopy) and seen.ret not in (0, -17, -2, -22):
             slot.set_pages(offset, size, None)
-        if seen.ret != 0:
+        if isinstance(op, sc.PunchHole) and seen.ret == _EACCES:
+            # VMA by VMA: some of it may be done.
+            slot.set_pages(offset, size, None)
+        # madvise skips what is not mapped, and tells so at its end.
+        skipped = isinstance(op, sc.Madvise) and seen.ret == _ENOMEM
+        if seen.ret != 0 and not skipped:
             return
         if isinstance(op, sc.UffdCopy):
             slot.set_pages(offset, size, op.value)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from harness.generate.guest import generate_guest
 from reference_model import predict
 from reference_model import scenario as sc
 from reference_model.guest_invariants import broken_promises
@@ -150,3 +151,25 @@ def test_what_is_not_known_is_not_judged() -> None:
         sc.Read(gpa=BASE + 0x3000),
     )
     assert broken_when(scenario, 3, data=0) == []
+
+
+def test_advice_around_a_hole_is_taken_for_what_it_does() -> None:
+    scenario = guest(
+        ADD,
+        sc.Remap(gpa=BASE + 0x4000, size=0x4000, to="none"),
+        sc.Madvise(gpa=BASE, size=0x1_0000),
+        sc.Read(gpa=BASE + 0x1000),
+    )
+    assert observed(scenario)[2].ret == -12
+    assert broken_when(scenario, 3, data=0xD65F_03C0_5280_0020) == ["I2"]
+
+
+@pytest.mark.parametrize("profile", ["v5.10", "v7.2"])
+def test_predictions_of_generated_scenarios_keep_every_promise(profile: str) -> None:
+    for index in range(40):
+        scenario = generate_guest(5, index)
+        prediction = predict(scenario, PROFILES[profile], ENV)
+        if prediction.skip or any(len(step.allowed) > 1 for step in prediction.steps):
+            continue
+        steps = [step.allowed[0] for step in prediction.steps]
+        assert broken_promises(scenario, steps, ENV) == [], scenario.id
