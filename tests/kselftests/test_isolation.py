@@ -12,7 +12,7 @@ import pytest
 
 from harness import kernels
 from harness.render import render_batch
-from harness.targets import QemuTarget, open_qemu, run
+from harness.targets import QemuConfig, QemuTarget, open_qemu, run
 from harness.toolchain import build_batch
 from reference_model.language import load_text
 from reference_model.memory import prefill_word
@@ -119,6 +119,21 @@ def test_pages_are_in_swap_and_the_zero_page_is_not(
     steps, _ = seen["swaps"]
     assert [step["ret"] for step in steps] == [0, 0, 0, 0, 0]
     assert steps[2]["data"] == prefill_word(3)
+
+
+def test_without_a_device_its_scenarios_are_skips_and_the_rest_runs() -> None:
+    scenarios = load_text(SCENARIOS.read_text(), SCENARIOS.name)
+    ids = [scenario.id for scenario in scenarios]
+    image = kernels.resolve("debian:trixie")
+    with open_qemu(image, QemuConfig(device_memory=False)) as guest:
+        assert "device memory" in guest.info.missing
+        elf = Path(build_batch(render_batch(scenarios), ids).elf)
+        found = _by_scenario(_lines(guest, guest.put(elf, "isolation")))
+    for name in ("stores-in-a-device", "finds-the-device-empty"):
+        assert found[name][0] == []
+        assert found[name][1]["status"] == "skip"
+        assert "1af4:1110" in found[name][1]["detail"]
+    assert found["finds-it-whole"][1]["status"] == "done"
 
 
 def test_nothing_of_the_machine_is_kept(
