@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,11 +14,13 @@ from reference_model.interleave import TooManyStatesError, block_ends
 from reference_model.interleave_block import (
     HOST_ANON,
     HOST_NONE,
+    NO_ACCESS,
     PRESENT,
     WRITABLE,
     Access,
     Block,
     ClearLog,
+    Protect,
     SetLogging,
     WordRef,
     Zap,
@@ -59,10 +63,19 @@ def test_every_outcome_keeps_every_dirty_page(made: Block) -> None:
                     reported |= op.asked
                 if one.dirty is not msgspec.UNSET:
                     reported |= sum(1 << page for page in one.dirty)
-        for lane in made.lanes:
-            for op in lane:
-                if getattr(op, "kind", "") == "w" and not op.host:  # type: ignore[union-attr]
-                    assert reported >> op.page & 1  # type: ignore[union-attr]
+        for lane, seen in zip(made.lanes, end.branches, strict=True):
+            for op, one in zip(lane, seen, strict=True):
+                # One that mprotect made fail stored nothing.
+                if isinstance(op, Access) and op.kind == "w" and not op.host and one.ret == 0:
+                    assert reported >> op.page & 1
+
+
+def test_a_store_ends_well_unless_it_is_denied() -> None:
+    """What the property above counts as a store."""
+    (denied,) = block_ends(block((Protect((0,), NO_ACCESS), write(1))))
+    assert [one.ret for one in denied.branches[0]] == [0, -errno.EFAULT]
+    (well,) = block_ends(block((write(1),)))
+    assert well.branches[0][0].ret == 0
 
 
 def test_four_vcpus_of_three_accesses_are_found_in_few_states() -> None:
