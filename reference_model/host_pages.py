@@ -78,6 +78,9 @@ class HostPages(HostTables):
         self._tables.discard(self._block(page))
         for each in indices:
             self._compound[each] = 1
+            # The copy is dirty (pmd_mkdirty).
+            self._lazy[each] = 0
+            self._clean[each] = 0
         return True
 
     def set_swapped(self, page: int, *, exclusive: bool) -> None:
@@ -115,7 +118,8 @@ class HostPages(HostTables):
             return
         half = through_entry and len(self._mapped(index)) == 1
         for each in self.parts(page) or (page,):
-            self._lazy[each - self._start] = 2 if half and each != page else 0
+            was = self._lazy[each - self._start]
+            self._lazy[each - self._start] = 2 if was and half and each != page else 0
 
     def share_swap(self, touched: range) -> None:
         """After a fork: pages of these that are in swap came back in the child (swapin_readahead).

@@ -203,6 +203,25 @@ def test_a_dropped_huge_page_leaves_a_table_behind_or_not(knobs: str, pages: int
     assert host.read(0x3000, 8) == 0
 
 
+def test_a_store_beside_what_was_freed_touches_nothing_else() -> None:
+    host = memory(2 * LARGE, thp="madvise", prefill=True)
+    changes.free(host, 0, PMD)
+    changes.protect(host, PMD + 16, 16, HostProt.R)
+    host.touch(PMD + 3, write=True)
+    changes.page_out(host, PMD, PMD)
+    assert host.state(PMD + 4) is HostPage.SWAP
+
+
+def test_a_collapsed_page_is_dirty() -> None:
+    host = huge(prefill=True)
+    changes.protect(host, 0, 16, HostProt.R)
+    changes.protect(host, 0, 16, HostProt.RW)
+    changes.free(host, 0, PMD)
+    assert changes.collapse(host, 0, PMD) == [(0, PMD)]
+    changes.page_out(host, 0, PMD)
+    assert host.state(3) is HostPage.SWAP
+
+
 def test_the_huge_zero_page_is_not_split() -> None:
     host = huge()
     host.touch(3, write=False)
