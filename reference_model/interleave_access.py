@@ -203,6 +203,41 @@ def _map(block: Block, state: State, lane: int, op: Access) -> list[Move]:
     return [((pages, state[1], dirty, state[3], lanes), None)]
 
 
+def calls_of(block: Block, state: State, lane: int) -> tuple[int, int, int]:
+    """What a branch's next step does in the kernel, if it is of a guest's access.
+
+    Calls of map and relax_perms that are done, those that are refused with -EAGAIN, and pages
+    marked dirty (mark_page_dirty_in_slot, whether the slot is logged or not).
+    """
+    k, place, flags, _, _ = state[4][lane]
+    if k >= len(block.lanes[lane]) or place in (LOOK, MARK):
+        return 0, 0, 0
+    op = block.lanes[lane][k]
+    if not isinstance(op, Access) or op.host:
+        return 0, 0, 0
+    order = block.knobs.dirty
+    if place == GET_PAGE:
+        (after, seen) = _get_page(block, state, lane, op)
+        _, next_place, next_flags, _, _ = after[4][lane]
+        early = seen is None and next_place == MAP and order == "before_lock"
+        return 0, 0, int(early and _marks(block, op, next_flags))
+    if not _map(block, state, lane, op) and place == MAP:
+        return 0, 0, 0
+    if place == MAP and (flags & MOVED or zap_running(block, state)):
+        return 0, 0, 0
+    marks = int(_marks(block, op, flags))
+    if (
+        place == MAP
+        and order == "before"
+        and block.slots[block.pages[op.page].slot].manual
+        and marks
+    ):
+        return 0, 0, 1
+    _, handled = _install(block, state[0], op, flags)
+    late = place == MAP and handled and order != "before_lock"
+    return int(handled), int(not handled), marks if late else 0
+
+
 def _install(
     block: Block, pages: tuple[int, ...], op: Access, flags: int
 ) -> tuple[tuple[int, ...], bool]:

@@ -96,10 +96,15 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
 CHANNELS: tuple[str, ...] = Observation.__struct_fields__
 
 
-class StepPrediction(Struct, frozen=True, gc=False):
-    """The set of allowed observations of one step; a deterministic step has one."""
+class StepPrediction(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The set of allowed observations of one step; a deterministic step has one.
+
+    ``counts``: of a parallel block, the values that each count may have in one turn; empty where
+    they are not predicted.
+    """
 
     allowed: tuple[Observation, ...]
+    counts: dict[str, tuple[int, ...]] = {}
 
 
 class Prediction(Struct, frozen=True, kw_only=True, omit_defaults=True):

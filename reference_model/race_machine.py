@@ -20,6 +20,7 @@ from reference_model.guest_machine import GuestMachine, advance
 from reference_model.interleave import EndState, TooManyStatesError, block_ends
 from reference_model.interleave_access import UnfollowedCodeError
 from reference_model.interleave_block import Block
+from reference_model.interleave_counts import block_counts
 from reference_model.interleave_knobs import RACE_KNOBS, RaceKnobs
 from reference_model.interleave_log import bits_of
 from reference_model.outcome import After, Observation, Outcome, Prediction, StepPrediction
@@ -89,11 +90,13 @@ class _Race:
     def _block(self, index: int, block: Parallel) -> StepPrediction:
         goes_on = index + 1 < len(self._scenario.steps)
         outcomes: dict[bytes, Observation] = {}
+        counts: list[dict[str, tuple[int, ...]] | None] = []
         behind: dict[object, GuestMachine] = {}
         for machine in self._machines:
             try:
                 built = build(machine, block, self._scenario.vm, self._knobs)
                 ends = block_ends(built)
+                counts.append(_counted(machine.memory, built))
             except UndefinedError as error:
                 raise UnpredictableError(index, str(error)) from None
             except UnfollowedCodeError as error:
@@ -114,7 +117,8 @@ class _Race:
                     self._follow(index, machine, built, block, end.state, behind)
         self._machines = list(behind.values())
         self._raced = True
-        return StepPrediction(tuple(outcomes[key] for key in sorted(outcomes)))
+        allowed = tuple(outcomes[key] for key in sorted(outcomes))
+        return StepPrediction(allowed, _joined(counts))
 
     def _follow(
         self,
@@ -140,6 +144,23 @@ class _Race:
                 index,
                 f"the block leaves more than {MAX_STATES_BEHIND} states; make it the last step",
             )
+
+
+def _counted(memory: GuestMemory, built: Block) -> dict[str, tuple[int, ...]] | None:
+    """The block's counts, where each fault maps one page: no slot can hold a huge page."""
+    huge = memory.env.page_size * (memory.env.page_size // 8)
+    pages = [memory.slots[ref.ident].pages for ref in built.slots]
+    if not pages or max(pages) * memory.env.page_size >= huge:
+        return None
+    return block_counts(built)
+
+
+def _joined(counts: list[dict[str, tuple[int, ...]] | None]) -> dict[str, tuple[int, ...]]:
+    """The values that one of several states allows; none where one of them is not counted."""
+    known = [one for one in counts if one is not None]
+    if not known or len(known) < len(counts):
+        return {}
+    return {name: tuple(sorted({v for one in known for v in one[name]})) for name in known[0]}
 
 
 def _after(memory: GuestMemory, built: Block, block: Parallel, end: EndState) -> After:

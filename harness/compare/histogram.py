@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A parallel block's histogram against its allowed outcomes.
 
-A forbidden outcome, seen once, is a difference; an allowed one never seen is coverage.
+A forbidden outcome, seen once, is a difference; an allowed one never seen is coverage. So is a
+count of calls or of dirty markings that no order of the steps gives.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from msgspec import UNSET, Struct
 
@@ -13,6 +16,7 @@ from reference_model.outcome import Observation, StepPrediction
 from reference_model.race_outcome import match
 
 CHANNEL = "histogram"
+COUNTS = "counts"
 
 
 class BlockJudgement(Struct, frozen=True):
@@ -42,13 +46,25 @@ def judge_block(
         one_sided.add(CHANNEL)
         return BlockJudgement((), 0)
     compared.add(CHANNEL)
-    if seen.counts is not UNSET:
-        one_sided.add("counts")
     found = match(prediction, seen)
-    return BlockJudgement(
-        tuple(
-            StepDifference(step=index, channel=CHANNEL, expected=nearest, observed=(times, outcome))
-            for times, outcome, nearest in found.forbidden
-        ),
-        len(found.seen),
+    outcomes = tuple(
+        StepDifference(step=index, channel=CHANNEL, expected=nearest, observed=(times, outcome))
+        for times, outcome, nearest in found.forbidden
     )
+    if seen.counts is UNSET or not prediction.counts:
+        if seen.counts is not UNSET or prediction.counts:
+            one_sided.add(COUNTS)
+        return BlockJudgement(outcomes, len(found.seen))
+    compared.add(COUNTS)
+    return BlockJudgement((*outcomes, *_counted(index, prediction, seen.counts)), len(found.seen))
+
+
+def _counted(
+    index: int, prediction: StepPrediction, seen: dict[str, tuple[tuple[int, int], ...]]
+) -> Iterator[StepDifference]:
+    """One difference a count that had a value it may not have: all its [times, value]."""
+    for name, allowed in prediction.counts.items():
+        if name in seen and any(value not in allowed for _, value in seen[name]):
+            yield StepDifference(
+                step=index, channel=COUNTS, expected={name: allowed}, observed={name: seen[name]}
+            )

@@ -103,8 +103,32 @@ def test_kernels_with_one_wrong_step_diverge() -> None:
             assert found.verdict is Verdict.DIVERGE
 
 
-def test_counts_are_shown_and_not_compared() -> None:
-    counts = {"faults": ((200, 1),)}
+def test_a_count_that_no_order_gives_diverges() -> None:
+    allowed = RIGHT.steps[BLOCK].counts
+    assert set(allowed) >= {"mapped", "marked"}
+    good = [(200, outcomes(RIGHT)[0])]
+    most = max(allowed["marked"])
+    counts = {"faults": ((200, 1),), "marked": ((199, most), (1, most + 1))}
+    found = judge(SCENARIO, RIGHT, run(good, counts=counts), "v6.12")
+    assert found.verdict is Verdict.DIVERGE
+    assert "counts" in found.compared
+    (difference,) = found.differences
+    assert difference.channel == "counts"
+    assert difference.expected == {"marked": allowed["marked"]}
+    assert difference.observed == {"marked": counts["marked"]}
+
+
+def test_counts_that_are_allowed_match_and_faults_are_shown_alone() -> None:
+    counts = {"faults": ((200, 99),), "marked": ((200, min(RIGHT.steps[BLOCK].counts["marked"])),)}
     found = judge(SCENARIO, RIGHT, run([(200, outcomes(RIGHT)[0])], counts=counts), "v6.12")
+    assert found.verdict is Verdict.MATCH
+    assert "counts" in found.compared
+
+
+def test_counts_of_a_block_that_is_not_counted_are_not_compared() -> None:
+    steps = tuple(msgspec.structs.replace(step, counts={}) for step in RIGHT.steps)
+    bare = msgspec.structs.replace(RIGHT, steps=steps)
+    counts = {"marked": ((200, 99),)}
+    found = judge(SCENARIO, bare, run([(200, outcomes(RIGHT)[0])], counts=counts), "v6.12")
     assert found.verdict is Verdict.MATCH
     assert "counts" in found.not_compared
