@@ -259,11 +259,13 @@ def page_out(memory: HostMemory, first: int, count: int) -> Ranges:
         ranges.append((page, 1))
         dropped = memory.is_lazy(page) or memory.is_clean(page)
         exclusive = memory.is_exclusive(page)
+        protected = memory.is_write_protected(page)
         memory.clear(page)
         if dropped:
             memory.forget(page)
         elif state is HostPage.ANON:
             memory.set_swapped(page, exclusive=exclusive)
+            memory.set_uffd_wp(page, protected)
     return ranges
 
 

@@ -323,6 +323,10 @@ def test_protection_outlives_swap() -> None:
     assert host.touch(3, write=True).failed
     assert host.state(3) is HostPage.ANON
     assert not host.writable(3)
+    changes.uffd_protect(host, 4, 1, on=True)
+    changes.page_out(host, 4, 2)
+    assert host.touch(4, write=True).failed
+    assert not host.touch(5, write=True).failed
 
 
 def test_mprotect_does_not_lift_the_protection_of_userfaultfd() -> None:
