@@ -219,7 +219,12 @@ def fork(memory: HostMemory, touched: range) -> Ranges:
     ``touched``: pages that the child writes. It is gone afterwards; what it brought back from
     swap stays in the swap cache.
     """
-    if not memory.has_anon or memory.is_file:
+    if memory.is_file:
+        # The page cache is one for both: what the child stores to is there from then on.
+        for page in touched:
+            memory.soil(page)
+        return []
+    if not memory.has_anon:
         return []
     first, count = memory.extent()
     for page in range(first, first + count):

@@ -282,6 +282,13 @@ def test_a_hole_that_was_read_is_a_page_of_the_file() -> None:
     assert not host.in_cache(3)
 
 
+def test_what_a_child_stores_to_a_file_is_there() -> None:
+    host = memory(kind="shmem")
+    assert changes.fork(host, range(3, 4)) == []
+    assert (host.in_cache(3), host.in_cache(4)) == (True, False)
+    assert host.state(3) is HostPage.NONE
+
+
 def test_registered_shared_memory_is_mapped_read_only_until_it_is_stored_to() -> None:
     host = memory(kind="shmem", prefill=True)
     registered(host, Uffd.WP)
