@@ -64,6 +64,12 @@ def test_a_report_makes_one_store_fault_again() -> None:
     assert counts["mapped"] == counts["marked"] == (1, 2)
 
 
+def test_a_vcpu_alone_is_never_refused() -> None:
+    counts = block_counts(on("v6.12", block((write(1), write(2)), (GetLog(0, (0,)),))))
+    assert counts is not None
+    assert counts["refused"] == (0,)
+
+
 def test_loads_of_a_logged_page_mark_nothing() -> None:
     counts = block_counts(on("v6.12", block((read(0),), (read(0),))))
     assert counts == {"mapped": (1,), "marked": (0,)}
