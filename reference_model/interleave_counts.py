@@ -13,7 +13,17 @@ from __future__ import annotations
 from typing import Final
 
 from reference_model.interleave_access import calls_of
-from reference_model.interleave_block import PRESENT, Access, Block, Fixed, SetLogging, State
+from reference_model.interleave_block import (
+    HOST_ANON,
+    HOST_MASK,
+    PRESENT,
+    Access,
+    Block,
+    Fixed,
+    SetLogging,
+    State,
+    Zap,
+)
 from reference_model.interleave_steps import moves
 
 #: States after which a block is not counted.
@@ -24,8 +34,13 @@ NAMES: Final = ("mapped", "refused", "marked")
 _Counts = tuple[int, int, int]
 
 
-def block_counts(block: Block) -> dict[str, tuple[int, ...]] | None:
-    """The values that each count may have, ascending; None where the block is not counted."""
+def block_counts(
+    block: Block, *, change_pte_maps: bool = False
+) -> dict[str, tuple[int, ...]] | None:
+    """The values that each count may have, ascending; None where the block is not counted.
+
+    ``change_pte_maps``: the fault knob of that name.
+    """
     if any(isinstance(op, SetLogging | Fixed) for lane in block.lanes for op in lane):
         return None
     found = _Counting(block).of_all()
@@ -36,6 +51,9 @@ def block_counts(block: Block) -> dict[str, tuple[int, ...]] | None:
     for at, name in enumerate(NAMES):
         values = {counts[at] for counts in found}
         if name == "refused" and _may_be_refused(block):
+            continue
+        if name == "mapped" and change_pte_maps and _may_break_zero_page(block):
+            # The notifier maps too (kvm_set_spte_gfn), beside the fault that made it come.
             continue
         if name != "refused":
             values = {value + more for value in values for more in range(spare + 1)}
@@ -52,6 +70,12 @@ def _may_be_refused(block: Block) -> bool:
     """
     guests = [any(isinstance(op, Access) and not op.host for op in lane) for lane in block.lanes]
     return not block.knobs.map_overwrites and sum(guests) > 1
+
+
+def _may_break_zero_page(block: Block) -> bool:
+    """A store may find the zero page where it is to write."""
+    discarded = any(isinstance(op, Zap) for lane in block.lanes for op in lane)
+    return discarded or any(page & HOST_MASK != HOST_ANON for page in block.start[0])
 
 
 def _spare_faults(block: Block) -> int:

@@ -152,7 +152,7 @@ def _counted(memory: GuestMemory, built: Block) -> dict[str, tuple[int, ...]] | 
     pages = [memory.slots[ref.ident].pages for ref in built.slots]
     if not pages or max(pages) * memory.env.page_size >= huge:
         return None
-    return block_counts(built)
+    return block_counts(built, change_pte_maps=memory.knobs.change_pte_maps)
 
 
 def _joined(counts: list[dict[str, tuple[int, ...]] | None]) -> dict[str, tuple[int, ...]]:

@@ -12,6 +12,7 @@ from reference_model.interleave_block import (
     Block,
     GetLog,
     SetLogging,
+    Zap,
 )
 from reference_model.interleave_counts import block_counts
 from reference_model.interleave_knobs import RACE_KNOBS
@@ -68,6 +69,17 @@ def test_a_vcpu_alone_is_never_refused() -> None:
     counts = block_counts(on("v6.12", block((write(1), write(2)), (GetLog(0, (0,)),))))
     assert counts is not None
     assert counts["refused"] == (0,)
+
+
+def test_a_notifier_that_maps_is_not_counted_with_the_faults() -> None:
+    made = on("v6.1", block((write(1),), (Zap((0,)),)))
+    plain, mapping = block_counts(made), block_counts(made, change_pte_maps=True)
+    assert plain is not None
+    assert mapping is not None
+    assert set(plain) - set(mapping) == {"mapped"}
+    kept = block_counts(on("v6.1", two_stores()), change_pte_maps=True)
+    assert kept is not None
+    assert kept["mapped"] == (1,)
 
 
 def test_loads_of_a_logged_page_mark_nothing() -> None:
