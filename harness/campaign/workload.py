@@ -21,6 +21,8 @@ from reference_model.scenario import Scenario
 BATCH_SIZE = 250
 #: Of every other: to copy a program, and to load the module, costs as much for one as for many.
 MOST_IN_BATCH = 1000
+#: How much longer the next chunk is, where a program costs more than its scenarios.
+_GROWTH = 4
 #: Of a chunk where several guests share the scenarios.
 _LEAST_SHARE = 25
 #: Suites whose scenarios are so short that this counts.
@@ -60,7 +62,7 @@ class Batches:
             return self._size
         last = self._chunks[-1] if self._chunks else ()
         if last and all(scenario.suite in _SHORT for scenario in last):
-            return min(2 * len(last), self._most)
+            return min(_GROWTH * len(last), self._most)
         return min(BATCH_SIZE, self._most)
 
     def all(self) -> Iterator[tuple[Scenario, ...]]:

@@ -18,7 +18,7 @@ _MOST_SHARE = 0.6
 REPLACE_SCRIPT = (
     'size=$1 && shift && for run; do dd of="$0" bs=4096 seek="${run%+*}" count="${run#*+}" '
     "conv=notrunc iflag=fullblock 2>/dev/null || exit 1; done; "
-    'truncate -s "$size" "$0" && wc -c <"$0"'
+    'truncate -s "$size" "$0" && echo "$size"'
 )
 
 
