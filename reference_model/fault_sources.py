@@ -213,7 +213,7 @@ FAULT_KNOB_SOURCES: dict[str, KnobDoc] = {
             "seed-2021": "shrink_page_list (5.13): split_huge_page_to_list",
             "v6.1": "try_to_unmap_one (6.1): TTU_SPLIT_HUGE_PMD",
             "v6.12": "try_to_unmap_one (6.12): split_huge_pmd_locked; seen on 6.12.117",
-            "v7.2": "try_to_unmap_one (7.2): unmap_huge_pmd_locked; seen on 7.2.13",
+            "v7.2": "try_to_unmap_one (7.2): unmap_huge_pmd_locked; seen on 7.2.13; not in 7.3",
         },
     ),
     "swap_in_cached": KnobDoc(

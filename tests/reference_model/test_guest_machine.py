@@ -22,7 +22,7 @@ from reference_model.guest_invariants import broken_promises
 from reference_model.guest_machine import UnpredictableError
 from reference_model.language import load_text
 from reference_model.outcome import Observation
-from reference_model.profiles import PROFILES, Environment
+from reference_model.profiles import PROFILES, Environment, profile_for_release
 from reference_model.scenario import GuestScenario, Scenario
 
 CORPUS = Path(__file__).resolve().parents[2] / "scenarios"
@@ -189,3 +189,12 @@ def test_protected_mode_gives_every_vm_the_whole_ipa_space() -> None:
     assert steps_of(beyond, "v6.1", protected)[1].ret == -14
     assert steps_of(beyond, "v6.12")[1].ret == -14
     assert steps_of(beyond, "v7.2", protected)[0].maps is UNSET
+
+
+def test_7_3_is_judged_by_7_2_but_splits_what_was_freed() -> None:
+    newer, older = profile_for_release("7.3.4+deb13-cloud-arm64"), profile_for_release("7.2.13")
+    assert (newer.profile.name, older.profile.name) == ("v7.2", "v7.2")
+    assert older.profile == PROFILES["v7.2"]
+    assert older.profile.fault.drops_blocks
+    assert not newer.profile.fault.drops_blocks
+    assert "drops_blocks" in newer.note
