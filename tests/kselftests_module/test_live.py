@@ -126,5 +126,5 @@ def test_protected_mode_is_refused(spec: str) -> None:
 
 
 def test_a_kernel_that_debian_never_had() -> None:
-    with pytest.raises(NoModuleError, match="linux-headers-6\\.12\\.0-nobody"):
+    with pytest.raises(NoModuleError, match="6\\.12\\.0-nobody is no kernel of Debian"):
         kernels.fetch_headers("6.12.0-nobody", suite="trixie")
