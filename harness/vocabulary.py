@@ -204,6 +204,8 @@ class ScenarioRun(Struct, frozen=True, kw_only=True, omit_defaults=True):
     is the reason of a SKIP, CRASH, HANG or INFRA; ``log`` the kernel log lines that belong to it;
     ``step`` the step at which it ended early, where that is known. ``micros`` passed in the
     selftest; of them ``module_micros`` in the white-box module, ``api_micros`` in the kernel's own.
+    ``warned``: the kernel logged something of level warning or worse meanwhile, from and to when in
+    microseconds of its log; None: it did not, or the selftest may not read that log.
     """
 
     id: str
@@ -215,6 +217,7 @@ class ScenarioRun(Struct, frozen=True, kw_only=True, omit_defaults=True):
     micros: int = 0
     module_micros: int = 0
     api_micros: int = 0
+    warned: tuple[int, int] | None = None
 
 
 class StepDifference(Struct, frozen=True, kw_only=True):

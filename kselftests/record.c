@@ -14,12 +14,8 @@
 #define SHARED_SIZE	(512UL << 20)
 /* What a large scenario used is given back down to this. */
 #define SHARED_KEEP	(1UL << 20)
-/*
- * Text is written out after so many seconds, or when it is so much. A record has to be
- * out before the serial line has printed what the kernel complains of meanwhile, or the
- * complaint is put down to what ran before.
- */
-#define DUE_SECONDS	0.03
+/* Text is written out after so many seconds, or when it is so much. */
+#define DUE_SECONDS	0.15
 #define DUE_BYTES	(64UL << 10)
 
 struct shared *shared;

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "klog.h"
 #include "record.h"
 #include "runner.h"
 
@@ -129,6 +130,8 @@ static void default_signals(void)
 
 static void print_end(const char *status, const char *detail, bool with_step, long us)
 {
+	u64 first, last;
+
 	record_text("# end {\"status\":\"%s\"", status);
 	if (detail && *detail) {
 		record_text(",\"detail\":");
@@ -140,6 +143,9 @@ static void print_end(const char *status, const char *detail, bool with_step, lo
 		record_text(",\"module_us\":%llu,\"api_us\":%llu",
 			    (unsigned long long)shared->module_ns / 1000,
 			    (unsigned long long)shared->api_ns / 1000);
+	if (klog_warned(&first, &last))
+		record_text(",\"warned\":[%llu,%llu]", (unsigned long long)first,
+			    (unsigned long long)last);
 	record_text(",\"us\":%ld}", us);
 	record_commit();
 }
@@ -475,6 +481,7 @@ int selftest_main(int argc, char **argv, const struct suite *the_suite,
 	record_text("KTAP version 1\n1..%u", number);
 	record_commit();
 	print_hello(options.trace);
+	klog_open();
 	heard = run_all();
 	if (suite->stop)
 		suite->stop();

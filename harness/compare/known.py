@@ -25,7 +25,6 @@ from reference_model.outcome import CHANNELS
 from reference_model.scenario import Parallel, Scenario
 
 #: What the runner (close_scenario() in kselftests/runner.c) says of a hang, and of a worse one.
-_IN_DOUBT = "(or it belongs to "  # harness/execute/suspects.py
 NO_STEP, NOT_KILLED = "no step within ", ", and SIGKILL does not end it"
 
 
@@ -74,17 +73,13 @@ class KnownDivergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         )
 
     def _explains_crash(self, judgement: Judgement, scenario: Scenario) -> bool:
-        """Every complaint is this one, and nothing is amiss beside it.
-
-        Where it came while several scenarios ran, and in none of them again, it is put down to
-        each: it need not be theirs, and so they need not have what it takes.
-        """
+        """Every complaint is this one, and nothing is amiss beside it."""
         complaints = judgement.reason.partition(" (")[0].split(AND_COMPLAINT)
         return (
             all(fnmatchcase(one, self.splat) for one in complaints)
             and bool(judgement.compared)
             and not judgement.differences
-            and (_IN_DOUBT in judgement.reason or _operations(scenario) >= set(self.operations))
+            and _operations(scenario) >= set(self.operations)
         )
 
 

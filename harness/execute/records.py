@@ -71,6 +71,7 @@ class _End(Struct, frozen=True):
     api_us: int = 0
     detail: str = ""
     step: int | None = None
+    warned: tuple[int, int] | None = None
 
 
 _step = msgspec.json.Decoder(_Step)
@@ -192,6 +193,7 @@ class Records:
             micros=end.us,
             module_micros=end.module_us,
             api_micros=end.api_us,
+            warned=end.warned,
         )
 
     def _spoil(self, why: str) -> None:

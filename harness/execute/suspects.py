@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from harness.execute.runner import Runner
 from harness.execute.session import End
 from harness.execute.watch import LogWatch
-from harness.targets import Splat, SplatKind, find_splats, run, worst
+from harness.targets import Splat, SplatKind, find_splats, logged_at, run, worst
 from harness.vocabulary import AND_COMPLAINT, RunStatus, ScenarioRun, TargetError
 
 #: So few suspects are run one by one; of more, groups are run, and halved where the splat comes.
@@ -24,29 +24,55 @@ MAX_BLAMED = 4
 _CLEAR = "echo 1 >/sys/kernel/debug/clear_warn_once"
 
 #: What one session of some suspects showed: splats and the log they stand in.
-_Seen = tuple[Sequence[Splat], tuple[str, ...]]
+_Seen = tuple[tuple[Splat, ...], tuple[str, ...]]
 
 
 def clear_up(runner: Runner, watch: LogWatch) -> Iterator[ScenarioRun]:
     """The runs of all suspects: CRASH for those that a splat belongs to, else as they were."""
     suspects = dict(sorted(watch.suspects.items()))
-    splats = watch.splats
-    log = tuple(watch.log)
+    found, log = _told(suspects, watch.log)
     watch.cleared()
-    if not suspects:
-        return
-    found = _Search(runner, splats).guilty(list(suspects)) if len(suspects) > 1 else {}
-    blamed = [] if found else list(suspects)[:MAX_BLAMED]
+    splats = find_splats(log)
+    untold = [index for index in suspects if index not in found] if splats else []
+    search = _Search(runner, splats).guilty(untold) if len(untold) > 1 else {}
+    blamed = [] if search else untold[:MAX_BLAMED]
     for index, seen in suspects.items():
         if index in found:
-            yield _crash(seen, *found[index], "again when run alone")
+            yield _crash(seen, *found[index], "")
+        elif index in search:
+            yield _crash(seen, *search[index], "again when run alone")
         elif index in blamed:
             others = [suspects[other].id for other in blamed if other != index]
-            more = ", or to others" if len(suspects) > len(blamed) else ""
+            more = ", or to others" if len(untold) > len(blamed) else ""
             note = f"or it belongs to {', '.join(others)}{more}; it came while these ran"
             yield _crash(seen, splats, log, note if others else "")
         else:
             yield seen
+
+
+def _told(
+    suspects: Mapping[int, ScenarioRun], log: Sequence[str]
+) -> tuple[dict[int, _Seen], tuple[str, ...]]:
+    """Those that know themselves when the kernel complained, and what nobody knows of.
+
+    The first are given with the splats that came meanwhile.
+    """
+    lines: dict[int | None, list[str]] = {}
+    knowing = [(*run.warned, index) for index, run in suspects.items() if run.warned]
+    whose: int | None = None
+    for line in log:
+        at = logged_at(line)
+        # A line without a time goes on with the one before.
+        if at is not None:
+            whose = next((index for first, last, index in knowing if first <= at <= last), None)
+        lines.setdefault(whose, []).append(line)
+    nobodys = tuple(lines.pop(None, ()))
+    found = {
+        index: (splats, tuple(own))
+        for index, own in lines.items()
+        if index is not None and (splats := find_splats(own))
+    }
+    return found, nobodys
 
 
 class _Search:

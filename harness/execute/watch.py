@@ -4,7 +4,8 @@
 The log reaches us beside the records: a little later, or, where sshd is slow to send what the
 program wrote, some records earlier. So a splat that is seen when a scenario ends may be its own,
 that of some before, or of some whose records are on their way. A run is let go only once a later
-one ended, or a moment passed, with nothing in the log; those around a splat are suspects.
+one ended, or a moment passed, with nothing in the log; those around a splat are suspects. One that
+says itself that the kernel warned while it ran (kselftests/klog.h) is always one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import deque
 
 from msgspec import Struct
 
-from harness.targets import Splat, Target, find_splats
+from harness.targets import Target, find_splats
 from harness.vocabulary import ScenarioRun
 
 #: Log lines kept for one splat and what follows it.
@@ -55,11 +56,6 @@ class LogWatch:
         self.log: list[str] = []
         target.kernel_log()  # what was before is nobody's here
 
-    @property
-    def splats(self) -> tuple[Splat, ...]:
-        """The splats that are not cleared up yet."""
-        return find_splats(self.log)
-
     def ended(self, index: int, run: ScenarioRun) -> list[IndexedRun]:
         """A scenario ended; the runs that may be let go now."""
         now = time.monotonic()
@@ -70,6 +66,10 @@ class LogWatch:
         if self._look(lines):
             self._accuse([*self._take(), (index, run)])
             return []
+        if run.warned:
+            # Whatever it was, it stands in the log by the time that all of it has come.
+            self._accuse([(index, run)])
+            return self._take(until=now - _BEHIND)
         if self._accused_next or now < self._accused_until:
             self._accused_next = False
             self._accuse([(index, run)])

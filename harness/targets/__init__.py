@@ -13,7 +13,7 @@ from harness.targets.qemu import QemuTarget
 from harness.targets.qemu_config import QemuConfig, why_no_nested_kvm
 from harness.targets.qemu_process import end_all_guests
 from harness.targets.scratch import sweep
-from harness.targets.splat import Splat, SplatKind, find_splats, worst
+from harness.targets.splat import Splat, SplatKind, find_splats, logged_at, worst
 from harness.targets.ssh import SshConfig, SshTarget
 from harness.targets.warm import WarmGuest, connect_warm, down, list_warm, up
 
@@ -38,6 +38,7 @@ __all__ = [
     "inventory_path",
     "list_warm",
     "load_inventory",
+    "logged_at",
     "open_local",
     "open_named",
     "open_qemu",

@@ -48,6 +48,8 @@ class Splat(Struct, frozen=True):
 #: "[   12.345678] ", "[   12.345678][   T42] ", "<4>[ 12.345678] ".
 _PREFIX = re.compile(r"^(?:<\d+>)?(?:\[\s*\d+\.\d+\](?:\[\s*[TC]\d+\])? )?")
 
+_STAMP = re.compile(r"^(?:<\d+>)?\[\s*(\d+)\.(\d{6})\]")
+
 _HEADLINES: tuple[tuple[SplatKind, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(pattern))
     for kind, pattern in (
@@ -114,6 +116,12 @@ _VARYING = (
 def message(line: str) -> str:
     """A kernel log line without its level, time stamp and caller."""
     return line[_PREFIX.match(line).end() :]  # type: ignore[union-attr]  # it matches ""
+
+
+def logged_at(line: str) -> int | None:
+    """Microseconds at which the kernel logged this line; None where it bears no time stamp."""
+    match = _STAMP.match(line)
+    return int(match[1]) * 1_000_000 + int(match[2]) if match else None
 
 
 def find_splats(lines: Iterable[str]) -> tuple[Splat, ...]:

@@ -187,15 +187,6 @@ def test_a_warning_that_is_known(note: str) -> None:
     assert title == "no page for the table"
 
 
-def test_a_known_warning_that_nobody_repeats_is_known_of_all_that_ran() -> None:
-    known = KnownList(parse_known(CRASHES, "known.yaml"))
-    doubt = f"{WARNING} (or it belongs to race-s1-00001; it came while these ran)"
-    crash = msgspec.structs.replace(CRASH, reason=doubt)
-    assert known.apply(crash, SCENARIO, "6.12.9")[0].verdict is Verdict.KNOWN
-    other = msgspec.structs.replace(CRASH, reason=doubt.replace("cache_alloc", "cache_free"))
-    assert known.apply(other, SCENARIO, "6.12.9") == (other, "")
-
-
 @pytest.mark.parametrize(
     "crash",
     [

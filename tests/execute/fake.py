@@ -61,9 +61,16 @@ Event: TypeAlias = str | Log | Lost | Silence | Exit
 Script: TypeAlias = list[Event]
 
 
-def scenario(index: int, ident: str, *, steps: int = 2, status: str = "done") -> list[str]:
+def scenario(
+    index: int,
+    ident: str,
+    *,
+    steps: int = 2,
+    status: str = "done",
+    warned: tuple[int, int] | None = None,
+) -> list[str]:
     """The records of one scenario."""
-    end = json.dumps({"status": status, "us": 10})
+    end = json.dumps({"status": status, "us": 10} | ({"warned": warned} if warned else {}))
     return [
         f"# start {index} {ident}",
         *(f'# step {{"n":{n},"ret":{-n}}}' for n in range(steps)),
