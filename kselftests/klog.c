@@ -14,13 +14,14 @@
 
 static int kmsg = -1;
 
-void klog_open(void)
+bool klog_open(void)
 {
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (kmsg >= 0 && lseek(kmsg, 0, SEEK_END) < 0) {
 		close(kmsg);
 		kmsg = -1;
 	}
+	return kmsg >= 0;
 }
 
 bool klog_warned(u64 *first, u64 *last)

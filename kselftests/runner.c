@@ -128,10 +128,18 @@ static void default_signals(void)
 
 /* --- how a scenario ended ---------------------------------------------------- */
 
-static void print_end(const char *status, const char *detail, bool with_step, long us)
+/* What the kernel warned of since the last time, as a member of an object. */
+static void print_warned(const char *before)
 {
 	u64 first, last;
 
+	if (klog_warned(&first, &last))
+		record_text("%s\"warned\":[%llu,%llu]", before, (unsigned long long)first,
+			    (unsigned long long)last);
+}
+
+static void print_end(const char *status, const char *detail, bool with_step, long us)
+{
 	record_text("# end {\"status\":\"%s\"", status);
 	if (detail && *detail) {
 		record_text(",\"detail\":");
@@ -143,9 +151,7 @@ static void print_end(const char *status, const char *detail, bool with_step, lo
 		record_text(",\"module_us\":%llu,\"api_us\":%llu",
 			    (unsigned long long)shared->module_ns / 1000,
 			    (unsigned long long)shared->api_ns / 1000);
-	if (klog_warned(&first, &last))
-		record_text(",\"warned\":[%llu,%llu]", (unsigned long long)first,
-			    (unsigned long long)last);
+	print_warned(",");
 	record_text(",\"us\":%ld}", us);
 	record_commit();
 }
@@ -352,6 +358,16 @@ static void print_hello(bool trace)
 	record_commit();
 }
 
+/* Says that nobody need wait for the kernel's log, or why. */
+static bool print_bye(void)
+{
+	record_text("# bye {");
+	print_warned("");
+	record_text("}");
+	record_commit();
+	return record_flush();
+}
+
 static bool run_all(void)
 {
 	u32 next = next_chosen(0);
@@ -454,7 +470,7 @@ int selftest_main(int argc, char **argv, const struct suite *the_suite,
 {
 	struct options options = { .trace = true };
 	unsigned int i, number = 0;
-	bool heard;
+	bool heard, hears_kernel;
 	int ret;
 
 	plan.scenarios = scenarios;
@@ -481,9 +497,11 @@ int selftest_main(int argc, char **argv, const struct suite *the_suite,
 	record_text("KTAP version 1\n1..%u", number);
 	record_commit();
 	print_hello(options.trace);
-	klog_open();
+	hears_kernel = klog_open();
 	heard = run_all();
 	if (suite->stop)
 		suite->stop();
+	if (heard && hears_kernel)
+		heard = print_bye();
 	return heard ? 0 : 1;
 }

@@ -112,10 +112,11 @@ class _Batch:
         """The session is over: well, or with a death to look into."""
         ended, running = session.ended, session.records.running
         if ended.end is End.STOPPED:
-            yield from _only_runs(self._watch.settle(alive=False))
+            yield from _only_runs(self._watch.settle(wait=False))
             return
         if ended.end is End.EXIT and running is None and not self._left:
-            yield from _only_runs(self._watch.settle(alive=True))
+            quiet = session.records.quiet and not self._watch.suspects
+            yield from _only_runs(self._watch.settle(wait=not quiet))
             return
         condition = self._runner.target.examine()
         free, log = self._watch.death(alive=condition.health is Health.ALIVE)

@@ -79,6 +79,13 @@ _end = msgspec.json.Decoder(_End)
 _hello = msgspec.json.Decoder(Hello)
 
 
+class _Bye(Struct, frozen=True):
+    warned: tuple[int, int] | None = None
+
+
+_bye = msgspec.json.Decoder(_Bye)
+
+
 class Running(Struct):
     """A scenario that started and has not ended."""
 
@@ -102,6 +109,8 @@ class Records:
         self.stray: list[str] = []
         #: Why this output is not that of the batch that was sent, or "".
         self.refusal = ""
+        #: The program has ended, and read in the kernel's log that all warnings have been told.
+        self.quiet = False
 
     def feed(self, line: str) -> list[tuple[int, ScenarioRun]]:
         """One line; the scenarios that ended by it, with their indices (two at most)."""
@@ -113,6 +122,8 @@ class Records:
             return self._on_start(line)
         elif line.startswith("# hello "):
             self._on_hello(line)
+        elif line.startswith("# bye "):
+            self._on_bye(line)
         elif line.strip() and not _KTAP.match(line):
             self._keep(line)
         return []
@@ -126,6 +137,12 @@ class Records:
         if hello.protocol != PROTOCOL:
             self.refusal = f"the batch speaks protocol {hello.protocol}, not {PROTOCOL}"
         self.hello = hello
+
+    def _on_bye(self, line: str) -> None:
+        try:
+            self.quiet = _bye.decode(line[6:]).warned is None
+        except msgspec.MsgspecError as error:
+            self._keep(f"{line} ({error})")
 
     def _on_start(self, line: str) -> list[tuple[int, ScenarioRun]]:
         self.progress += 1

@@ -92,10 +92,13 @@ class LogWatch:
             return []
         return self._take()
 
-    def settle(self, *, alive: bool) -> list[IndexedRun]:
-        """The session ended well: wait for the rest of the log; the runs that may be let go now."""
+    def settle(self, *, wait: bool) -> list[IndexedRun]:
+        """The session ended well; the runs that may be let go now.
+
+        ``wait``: for the rest of the log, in which there may be something.
+        """
         self._survived()
-        came = self._look(self._target.kernel_log(settle=alive))
+        came = self._look(self._target.kernel_log(settle=wait))
         self._accused_next, self._accused_until = False, 0.0
         if came:
             self._accuse(self._take())

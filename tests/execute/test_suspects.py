@@ -70,3 +70,18 @@ def test_a_splat_of_no_scenario_that_says_so_is_looked_for_as_ever() -> None:
     runs = {run.id: run for run in run_batch(target, program("a", "b"), scenario_timeout=30)}
     assert statuses(runs) == "a:crash b:crash"
     assert runs["b"].detail == "WARNING at arch/arm64/kvm/vgic.c:312 in user_mem_abort"
+
+
+def test_the_log_is_waited_for_unless_the_selftest_says_that_nothing_is_in_it() -> None:
+    for bye, waits in [
+        ([], 1),
+        (["# bye {}"], 0),
+        (['# bye {"warned":[5,6]}'], 1),
+        (["# bye ["], 1),
+    ]:
+        target, runs = play(
+            [*scenario(0, "a"), *scenario(1, "b"), *scenario(2, "c"), *scenario(3, "d"), *bye,
+             Exit(0)],
+        )  # fmt: skip
+        assert statuses(runs) == "a:done b:done c:done d:done"
+        assert target.settled == waits

@@ -29,7 +29,10 @@ PATIENCE = 60.0
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = resource_dir("kselftests")
     output = tmp_path_factory.mktemp("runner") / "portable"
-    units = [Path(__file__).with_name("portable.c"), folder / "runner.c", folder / "record.c"]
+    units = [
+        Path(__file__).with_name("portable.c"),
+        *(folder / name for name in ("runner.c", "record.c", "klog.c")),
+    ]
     subprocess.run(
         ["gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", f"-I{folder}", *units, "-o",
          output],
@@ -144,11 +147,16 @@ def test_a_long_scenario_of_short_steps_is_no_hang(program: Path) -> None:
     assert [end["status"] for end in _records(output, "end")] == ["done"]
 
 
+def test_the_last_line_says_that_the_kernel_warned_of_nothing(program: Path) -> None:
+    expected = "# bye {}" if os.access("/dev/kmsg", os.R_OK) else "ok 1 done"
+    assert _only(program, "done").splitlines()[-1] == expected
+
+
 def test_skip_carries_its_reason(program: Path) -> None:
     output = _only(program, "skip")
     (end,) = _records(output, "end")
     assert (end["status"], end["detail"]) == ("skip", 'needs "more" than \\ 7 ')
-    assert output.splitlines()[-1] == 'ok 1 skip # SKIP needs "more" than \\ 7 '
+    assert 'ok 1 skip # SKIP needs "more" than \\ 7 ' in output.splitlines()
 
 
 def test_infra_is_no_result(program: Path) -> None:
