@@ -56,7 +56,7 @@ void fill_with_thp(const struct memory *memory)
 	for (attempt = 0; attempt < 2; attempt++) {
 		for (at = 0; at < memory->area_size; at += block)
 			*(volatile char *)(memory->area + at) = 0;
-		if (pages_are_huge(memory->area, memory->area_size, block))
+		if (pages_came_at_once(memory->area, memory->area_size, block))
 			return;
 		madvise(memory->area, memory->area_size, MADV_DONTNEED);
 		fd = open("/proc/sys/vm/compact_memory", O_WRONLY | O_CLOEXEC);

@@ -2,8 +2,6 @@
 /* What the kernel says of this process's pages. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "pages.h"
@@ -13,26 +11,23 @@
 #define KPF_ZERO_PAGE	(1UL << 24)
 
 /*
- * The counter AnonHugePages of smaps, over the mappings inside [start, end): a page of
- * the page tables' level 2 is one huge page by what is mapped, not by what is allocated.
+ * One fault mapped it all, or the last page would not be there. smaps has a counter of
+ * huge mappings, but formats every mapping of the process to give it.
  */
-bool pages_are_huge(const char *start, size_t size, u64 block)
+bool pages_came_at_once(const char *start, size_t size, u64 block)
 {
-	unsigned long begin, end, kib, huge = 0;
-	FILE *file = fopen("/proc/self/smaps", "re");
-	bool inside = false;
-	char line[512];
+	size_t page = sysconf(_SC_PAGESIZE), end;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	bool huge = fd >= 0 && size % block == 0;
+	u64 entry;
 
-	if (!file)
-		return false;
-	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%lx-%lx ", &begin, &end) == 2)
-			inside = begin >= (u64)start && end <= (u64)start + size;
-		else if (inside && sscanf(line, "AnonHugePages: %lu kB", &kib) == 1)
-			huge += kib;
-	}
-	fclose(file);
-	return huge * 1024 == size && size % block == 0;
+	for (end = block; huge && end <= size; end += block)
+		huge = pread(fd, &entry, sizeof(entry), ((u64)start + end) / page * 8 - 8) ==
+			       sizeof(entry) &&
+		       (entry & PAGEMAP_PRESENT);
+	if (fd >= 0)
+		close(fd);
+	return huge;
 }
 
 /* The zero page, small or huge: shared by all, and nobody's to page out. */

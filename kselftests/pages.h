@@ -5,8 +5,11 @@
 
 #include "types.h"
 
-/* Whether every block of this size in the range is one transparent huge page. */
-bool pages_are_huge(const char *start, size_t size, u64 block);
+/*
+ * Whether every block of this size in the range is one huge page. Nothing but the first
+ * byte of each has been touched.
+ */
+bool pages_came_at_once(const char *start, size_t size, u64 block);
 
 /* How many pages of the range are mapped at their address, the zero page aside; -errno. */
 long pages_present(const char *start, size_t size);

@@ -100,4 +100,4 @@ def test_comment_text_neither_opens_nor_ends_a_comment(title: str) -> None:
 def test_table_holds_every_id_in_order(scenarios: list[GuestScenario]) -> None:
     source = render_batch(scenarios)
     table = source.partition("static const struct scenario scenarios[]")[2]
-    assert re.findall(r'\{ "(.*)", test_', table) == [s.id for s in scenarios]
+    assert re.findall(r'\{ "(.*)",\s+test_', table) == [s.id for s in scenarios]
