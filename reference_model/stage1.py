@@ -7,6 +7,8 @@ blocks of 1G map [0, 512G) to itself (Arm ARM D8.3, VMSAv8-64 descriptors).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from msgspec import Struct
 
 #: Bytes of one table; level 1 lies behind level 0.
@@ -22,6 +24,7 @@ HIGH_VA = 0xFFFF << 48
 FSC_TRANSLATION = 0x04
 
 
+@lru_cache(maxsize=64)
 def stage1_table(level: int, gpa: int, *, af: bool) -> bytes:
     """The 4K of a table as ``stage1_tables`` writes it."""
     entries = [0] * _ENTRIES
