@@ -234,12 +234,23 @@ PgtableOp: TypeAlias = (
 class Expect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An outcome pinned by hand: per step, the channels named and nothing else.
 
-    Applies where ``profile`` is the profile in force; without ``profile``, everywhere.
+    Applies where ``profile`` is, or names, the profile in force; without ``profile``, everywhere.
     """
 
     steps: tuple[dict[str, Any], ...]
     why: str
-    profile: str | None = None
+    profile: str | tuple[str, ...] | None = None
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """The profiles that it names; none where it applies everywhere."""
+        if self.profile is None:
+            return ()
+        return (self.profile,) if isinstance(self.profile, str) else self.profile
+
+    def applies(self, profile: str) -> bool:
+        """Whether it says what a kernel of this profile does."""
+        return self.profile is None or profile in self.profiles
 
 
 class ScenarioBase(

@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 from reference_model import scenario as sc
 from reference_model.outcome import CHANNELS
-from reference_model.scenario import PgtableScenario, RaceScenario, Scenario
+from reference_model.profiles import PROFILES
+from reference_model.scenario import Expect, PgtableScenario, RaceScenario, Scenario
 from reference_model.validate_guest import check_guest
 from reference_model.validate_race import check_race
 
@@ -28,6 +29,8 @@ def check(scenario: Scenario) -> Problem | None:
     if len(scenario.steps) > MAX_STEPS:
         return None, f"{len(scenario.steps)} steps; at most {MAX_STEPS}: split the scenario"
     for pin in scenario.expect:
+        if problem := _pinned_profiles(pin):
+            return None, problem
         if len(pin.steps) > len(scenario.steps):
             return None, f"'expect' pins {len(pin.steps)} steps of {len(scenario.steps)}; drop some"
         for index, channels in enumerate(pin.steps):
@@ -40,6 +43,16 @@ def check(scenario: Scenario) -> Problem | None:
     if isinstance(scenario, RaceScenario):
         return check_race(scenario)
     return check_guest(scenario)
+
+
+def _pinned_profiles(pin: Expect) -> str:
+    """What is wrong with the profiles of a pin, or "": it would be held against no kernel."""
+    if pin.profile == ():
+        return "'expect' names no profile; leave 'profile' out to pin every one"
+    for name in pin.profiles:
+        if name not in PROFILES:
+            return f"'expect' names unknown profile '{name}'; known: {', '.join(PROFILES)}"
+    return ""
 
 
 def _pgtable(scenario: PgtableScenario) -> Problem | None:

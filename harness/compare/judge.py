@@ -80,7 +80,7 @@ def judge(
         else:
             differences += _step(index, allowed, seen, compared, one_sided, same)
     for pin in scenario.expect:
-        if pin.profile is None or pin.profile == profile:
+        if pin.applies(profile):
             differences += _pinned(pin, prediction, run)
     if env is not None:
         differences += _invariants(scenario, run, env, differs=bool(differences))

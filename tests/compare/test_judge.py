@@ -117,6 +117,16 @@ def test_a_pin_of_another_profile_does_not_count() -> None:
     assert judge(scenario(pin), MODELLED, ran(*MODEL), "v6.12").verdict is Verdict.MATCH
 
 
+def test_a_pin_of_several_profiles_counts_in_each() -> None:
+    pin = Expect(steps=({"data": 7},), why="for two", profile=("v6.1", "v6.12"))
+    for profile, verdict in (
+        ("v5.10", Verdict.MATCH),
+        ("v6.1", Verdict.DIVERGE),
+        ("v6.12", Verdict.DIVERGE),
+    ):
+        assert judge(scenario(pin), MODELLED, ran(*MODEL), profile).verdict is verdict
+
+
 def test_pins_name_the_keys_that_count() -> None:
     exit_ = {"reason": "mmio", "gpa": 0x1000, "len": 8}
     assert pin_agrees({"reason": "mmio"}, exit_)

@@ -81,6 +81,9 @@ def test_memcache_null_is_not_absent() -> None:
         ("ipa_bits: 40", "ipa_bits: !!python/object:os.system 1", "is not data"),
         ("ipa_bits: 40", "expect: {why: w, steps: [{}, {}, {}]}", "pins 3 steps of 2"),
         ("ipa_bits: 40", "expect: {why: w, steps: [{rett: 0}]}", "unknown channel 'rett'"),
+        ("ipa_bits: 40", "expect: {why: w, profile: 6.1, steps: [{}]}", "unknown profile '6.1'; known: v5.10"),
+        ("ipa_bits: 40", "expect: {why: w, profile: [v6.1, v6], steps: [{}]}", "unknown profile 'v6'; known: v5.10"),
+        ("ipa_bits: 40", "expect: {why: w, profile: [], steps: [{}]}", "names no profile"),
     ],
 )  # fmt: skip
 def test_errors_name_place_and_mend(old: str, new: str, words: str) -> None:
@@ -89,6 +92,24 @@ def test_errors_name_place_and_mend(old: str, new: str, words: str) -> None:
     assert words in str(error.value)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith("f.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", ()),
+        ("profile: v6.12, ", ("v6.12",)),
+        ("profile: [v6.1, v6.12], ", ("v6.1", "v6.12")),
+    ],
+)
+def test_a_pin_names_one_profile_or_several_or_none(text: str, names: tuple[str, ...]) -> None:
+    pinned = PGTABLE + f"expect: {{{text}why: w, steps: [{{ret: 0}}]}}\n"
+    (scenario,) = load_text(pinned, "f.yaml")
+    (pin,) = scenario.expect
+    assert pin.profiles == names
+    assert pin.applies("v6.12")
+    assert pin.applies("v5.10") is not bool(names)
+    assert load_text(dump_yaml(scenario), "again") == [scenario]
 
 
 def test_duplicate_id_names_both_places() -> None:
