@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "coverage.md"
 BEGIN, END = "<!-- rows: written by ci/guest_docs.py -->", "<!-- end of rows -->"
 COUNT, SEED = 1000, 1
-_KERNELS = ("v5.10", "v6.1", "v6.12", "v7.2")
+_KERNELS = ("v5.10", "v6.1", "v6.12", "v7.2", "v7.3")
 
 
 def corpus_rows() -> dict[str, list[str]]:

@@ -37,7 +37,13 @@ CORPUS = ROOT / "scenarios" / "pgtable"
 KNOBS_PAGE = ROOT / "docs" / "pgtable.md"
 COVERAGE_PAGE = ROOT / "docs" / "coverage-pgtable.md"
 #: Kernels that follow each other; the proposal of 2021 stands beside v6.1.
-STEPS = (("v5.10", "v6.1"), ("v6.1", "seed-2021"), ("v6.1", "v6.12"), ("v6.12", "v7.2"))
+STEPS = (
+    ("v5.10", "v6.1"),
+    ("v6.1", "seed-2021"),
+    ("v6.1", "v6.12"),
+    ("v6.12", "v7.2"),
+    ("v7.2", "v7.3"),
+)
 COUNT, SEED = 2000, 1
 
 KNOBS_HEAD = """\

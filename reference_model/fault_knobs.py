@@ -186,6 +186,7 @@ _V7_2 = replace(
     walk_abort_has_level=True,
     prot=_X3,
 )
+_V7_3 = replace(_V7_2, drops_blocks=False)
 
 FAULT_KNOBS: dict[str, FaultKnobs] = {
     "v5.10": _V5_10,
@@ -193,4 +194,5 @@ FAULT_KNOBS: dict[str, FaultKnobs] = {
     "v6.1": _V6_1,
     "v6.12": _V6_12,
     "v7.2": _V7_2,
+    "v7.3": _V7_3,
 }

@@ -11,6 +11,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from reference_model.stage2_sources import with_later
+
 #: When the fault path marks the page dirty: under the lock before it maps, under the lock after
 #: it mapped, or after it let go of the lock. ``before_lock`` is no kernel's.
 DirtyOrder = Literal["before", "under_lock", "after_unlock", "before_lock"]
@@ -39,6 +41,14 @@ class RaceKnobs(Struct, frozen=True, kw_only=True):
         """False where a step is wrong on purpose."""
         return self.relax_marks and self.wrprotects and self.dirty != "before_lock"
 
+
+_V7_2 = RaceKnobs(
+    dirty="after_unlock",
+    map_overwrites=False,
+    relax_hole_ok=False,
+    marks_by_gfn=False,
+    relax_shares_lock=True,
+)
 
 RACE_KNOBS: dict[str, RaceKnobs] = {
     "v5.10": RaceKnobs(
@@ -69,17 +79,11 @@ RACE_KNOBS: dict[str, RaceKnobs] = {
         marks_by_gfn=False,
         relax_shares_lock=True,
     ),
-    "v7.2": RaceKnobs(
-        dirty="after_unlock",
-        map_overwrites=False,
-        relax_hole_ok=False,
-        marks_by_gfn=False,
-        relax_shares_lock=True,
-    ),
+    "v7.2": _V7_2,
+    "v7.3": _V7_2,
 }
 
-#: Per knob: what it means, and where its value was read.
-RACE_KNOB_SOURCES: dict[str, tuple[str, dict[str, str]]] = {
+_READ: dict[str, tuple[str, dict[str, str]]] = {
     "dirty": (
         "when the fault path marks the page dirty",
         {
@@ -130,4 +134,9 @@ RACE_KNOB_SOURCES: dict[str, tuple[str, dict[str, str]]] = {
             "v7.2": "kvm_fault_lock (7.2): read_lock",
         },
     ),
+}
+
+#: Per knob: what it means, and where its value was read.
+RACE_KNOB_SOURCES: dict[str, tuple[str, dict[str, str]]] = {
+    knob: (what, with_later(sources)) for knob, (what, sources) in _READ.items()
 }

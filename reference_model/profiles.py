@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-import msgspec
 from msgspec import Struct
 
 from reference_model.fault_knobs import FAULT_KNOBS, FaultKnobs
@@ -42,6 +41,7 @@ PROFILES: dict[str, SemanticsProfile] = {
         _profile("v6.1", (6, 1)),
         _profile("v6.12", (6, 12)),
         _profile("v7.2", (7, 2)),
+        _profile("v7.3", (7, 3)),
     )
 }
 
@@ -58,11 +58,6 @@ def profile_named(name: str) -> SemanticsProfile:
     if name not in PROFILES:
         raise ValueError(f"no profile '{name}'; known: {', '.join(PROFILES)}")
     return PROFILES[name]
-
-
-#: try_to_unmap_one has no unmap_huge_pmd_locked any more (7.3): the knob drops_blocks is off. It is
-#: the one rule of this model in which 7.3 is seen to differ from v7.2.
-_SPLITS_FREED_AGAIN = (7, 3)
 
 
 def profile_for_release(release: str) -> ProfileChoice:
@@ -84,9 +79,6 @@ def profile_for_release(release: str) -> ProfileChoice:
         )
     profile = fitting[-1]
     note = ""
-    if version >= _SPLITS_FREED_AGAIN and profile.fault.drops_blocks:
-        fault = msgspec.structs.replace(profile.fault, drops_blocks=False)
-        profile = msgspec.structs.replace(profile, fault=fault)
     if version != profile.since:
         what = (
             "newer than every profile"
@@ -94,8 +86,6 @@ def profile_for_release(release: str) -> ProfileChoice:
             else "between two profiles"
         )
         note = f"kernel {release} is {what}: judged by {profile.name}, the newest not newer"
-        if version >= _SPLITS_FREED_AGAIN:
-            note += ", but for drops_blocks"
     return ProfileChoice(profile, note)
 
 

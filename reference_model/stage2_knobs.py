@@ -146,4 +146,5 @@ STAGE2_KNOBS: dict[str, Stage2Knobs] = {
     "v6.1": _V6_1,
     "v6.12": _V6_12,
     "v7.2": _V7_2,
+    "v7.3": _V7_2,
 }

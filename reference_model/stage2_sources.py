@@ -2,7 +2,7 @@
 """Where each knob of the stage-2 page-table API comes from: one line per knob and profile.
 
 Functions stand in ``arch/arm64/kvm/hyp/pgtable.c`` of the named version unless another file is
-named. v7.3's ``pgtable.c`` and ``kvm_pgtable.h`` are the same text as v7.2's, so v7.2 holds there.
+named. v7.3's ``pgtable.c`` and ``kvm_pgtable.h`` are the same text as v7.2's, and so are its lines.
 ``seed-2021`` is v6.1 with the proposal of July 2021 (the first version of a series that tracks
 shared pages at EL2, its patch 03/14), which the second version of the series dropped.
 """
@@ -19,17 +19,27 @@ class KnobDoc(Struct, frozen=True, kw_only=True):
     sources: dict[str, str]
 
 
+#: A profile that changed little → the one before it, whose line holds where it has none of its own.
+AS_BEFORE = {"v7.3": "v7.2"}
+
+
+def with_later(sources: dict[str, str]) -> dict[str, str]:
+    """The sources, and of a profile of AS_BEFORE that has none the line of the one before it."""
+    out = dict(sources)
+    for later, before in AS_BEFORE.items():
+        out.setdefault(later, f"as in {before}: {sources[before]}")
+    return out
+
+
 def _doc(what: str, *, v5_10: str, v6_1: str, v6_12: str, v7_2: str, seed: str = "") -> KnobDoc:
-    return KnobDoc(
-        what=what,
-        sources={
-            "v5.10": v5_10,
-            "seed-2021": seed or f"v6.1 unchanged: {v6_1}",
-            "v6.1": v6_1,
-            "v6.12": v6_12,
-            "v7.2": v7_2,
-        },
-    )
+    sources = {
+        "v5.10": v5_10,
+        "seed-2021": seed or f"v6.1 unchanged: {v6_1}",
+        "v6.1": v6_1,
+        "v6.12": v6_12,
+        "v7.2": v7_2,
+    }
+    return KnobDoc(what=what, sources=with_later(sources))
 
 
 KNOB_SOURCES: dict[str, KnobDoc] = {

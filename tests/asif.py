@@ -21,6 +21,7 @@ RELEASES = {
     "v6.1": "6.1.0-39-cloud-arm64",
     "v6.12": "6.12.107+deb13-cloud-arm64",
     "v7.2": "7.2.13+deb14-cloud-arm64",
+    "v7.3": "7.3.4+deb13-cloud-arm64",
 }
 
 

@@ -13,7 +13,7 @@ from harness.compare.explain import knob_text, variants
 from harness.vocabulary import Explanation, Finding
 from reference_model import scenario as sc
 from reference_model.profiles import PROFILES
-from reference_model.scenario import PgtableScenario
+from reference_model.scenario import GuestScenario, PgtableScenario
 from tests.asif import DIRTY, OVER, as_if, seen_otherwise
 
 
@@ -38,6 +38,35 @@ def test_the_knob_with_its_sources_on_both_sides() -> None:
     assert because["on_eagain"].value == "stop"
     assert "stops at any error" in because["on_eagain"].source
     assert "v6.12" in explanation.profiles
+
+
+def test_a_kernel_that_differs_from_the_one_before_in_one_knob() -> None:
+    """What MADV_FREE took leaves a table of pages behind, or room for the huge zero page."""
+    freed = GuestScenario(
+        schema=1,
+        id="freed",
+        steps=(
+            sc.SlotAdd(
+                slot=1, gpa=0x8000_0000, size=0x20_0000,
+                backing=sc.Backing(thp="madvise", prefill=True),
+            ),
+            sc.Madvise(gpa=0x8000_0000, size=0x20_0000, advice="free"),
+            sc.Madvise(gpa=0x8000_0000, size=0x20_0000, advice="pageout"),
+            sc.Read(gpa=0x8000_3000, size=4),
+            sc.Read(gpa=0x8000_4000, size=4),
+        ),
+    )  # fmt: skip
+    explanation = explained(as_if(freed, "v7.2", "v7.3"))
+    [flip] = explanation.flips
+    assert (flip.knob, flip.value, flip.profiles[0], flip.whole) == (
+        "drops_blocks",
+        "no",
+        "v7.3",
+        True,
+    )
+    assert "(7.3): no unmap_huge_pmd_locked" in flip.source
+    [back] = explained(as_if(freed, "v7.3", "v7.2")).flips
+    assert (back.knob, back.value, back.profiles) == ("drops_blocks", "yes", ("v7.2",))
 
 
 def test_a_match_has_no_explanation() -> None:

@@ -36,6 +36,7 @@ PAIRS = (
     ("v6.1", ENVS[5]),
     ("v6.12", ENVS[1]),
     ("v7.2", ENVS[2]),
+    ("v7.3", ENVS[0]),
 )
 ALL_OPS = {
     "map", "unmap", "wrprotect", "relax_perms", "mkyoung", "mkold", "is_young", "flush",

@@ -21,6 +21,7 @@ from harness.targets import Target
 from harness.vocabulary import Finding, HarnessError, UsageError
 from reference_model import scenario as sc
 from reference_model.language import load_text
+from reference_model.profiles import PROFILES
 from reference_model.scenario import Scenario
 from tests.asif import DIRTY, OVER, as_if, seen_otherwise
 from tests.live.repro_guest import booted, run, run_module, run_program
@@ -137,12 +138,18 @@ EVERY = sc.PgtableScenario(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("spec", "profile"), [("debian:bookworm", "v6.1"), (KERNEL, "v6.12"), ("debian:sid", "v7.2")]
+    ("spec", "profile"),
+    [
+        ("debian:bookworm", "v6.1"),
+        (KERNEL, "v6.12"),
+        ("debian:sid", "v7.2"),
+        ("debian:trixie-backports", "v7.3"),
+    ],
 )
 def test_every_operation_has_its_form_on_every_kernel(
     spec: str, profile: str, tmp_path: Path
 ) -> None:
-    owner = 1 if profile != "v7.2" else 0x1002
+    owner = 0x1002 if PROFILES[profile].stage2.annotate == "typed" else 1
     steps = tuple(
         sc.Annotate(ipa=one.ipa, size=one.size, owner=owner) if isinstance(one, sc.Annotate)
         else one

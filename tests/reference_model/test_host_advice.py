@@ -193,7 +193,7 @@ def test_a_child_that_wrote_to_the_huge_zero_page_hides_nothing() -> None:
     assert host.mapped_pages(3) == PMD
 
 
-@pytest.mark.parametrize(("knobs", "pages"), [("v6.12", 1), ("v7.2", PMD)])
+@pytest.mark.parametrize(("knobs", "pages"), [("v6.12", 1), ("v7.2", PMD), ("v7.3", 1)])
 def test_a_dropped_huge_page_leaves_a_table_behind_or_not(knobs: str, pages: int) -> None:
     host = huge(knobs, prefill=True)
     changes.free(host, 0, PMD)

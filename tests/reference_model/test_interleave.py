@@ -126,7 +126,14 @@ def test_a_zap_throws_away_what_came_before_and_nothing_after(profile: str) -> N
 
 @pytest.mark.parametrize(
     ("profile", "sees_the_window"),
-    [("v5.10", False), ("seed-2021", False), ("v6.1", False), ("v6.12", True), ("v7.2", True)],
+    [
+        ("v5.10", False),
+        ("seed-2021", False),
+        ("v6.1", False),
+        ("v6.12", True),
+        ("v7.2", True),
+        ("v7.3", True),
+    ],
 )
 def test_from_6_12_on_a_report_may_miss_a_store_that_is_done(
     profile: str, sees_the_window: bool

@@ -87,4 +87,5 @@ def test_a_leaf_in_the_way_of_a_range_tells_the_kernels_apart() -> None:
         "seed-2021": (-11, 4),
         "v6.12": (0, 4),
         "v7.2": (-11, 3),
+        "v7.3": (-11, 3),
     }

@@ -20,6 +20,8 @@ from reference_model.stage2_machine import predict_pgtable
 
 LINES = (Path(__file__).parent / "data" / "stage2_walkers.jsonl").read_text().splitlines()
 EVERY = range(len(LINES))
+#: 7.3.4's pgtable.c and kvm_pgtable.h are the same text as those of 7.2.13, which were recorded.
+SAME_TEXT = {"v7.3": "v7.2"}
 
 
 class Record(NamedTuple):
@@ -39,7 +41,8 @@ def record(number: int) -> Record:
 
 
 def test_every_profile_is_recorded() -> None:
-    assert {record(number).profile for number in EVERY} == set(PROFILES)
+    assert {record(number).profile for number in EVERY} | set(SAME_TEXT) == set(PROFILES)
+    assert all(PROFILES[new].stage2 == PROFILES[old].stage2 for new, old in SAME_TEXT.items())
 
 
 @pytest.mark.parametrize("number", EVERY, ids=lambda number: record(number).scenario.id)
@@ -62,7 +65,7 @@ def test_a_foreign_profile_is_found_out(profile: SemanticsProfile) -> None:
     missed = 0
     for number in EVERY:
         name, env, scenario, observed = record(number)
-        if name == profile.name:
+        if name == SAME_TEXT.get(profile.name, profile.name):
             continue
         steps = predict_pgtable(scenario, profile, env).steps
         missed += any(

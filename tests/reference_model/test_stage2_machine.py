@@ -32,7 +32,7 @@ from reference_model.stage2_machine import Stage2Machine, predict_pgtable
 PAGE = 0x1000
 BLOCK = 1 << 21
 EVERY = tuple(PROFILES)
-LATE = ("v6.12", "v7.2")
+LATE = ("v6.12", "v7.2", "v7.3")
 
 
 def scenario(*steps: PgtableOp, **keys: Any) -> PgtableScenario:
@@ -71,7 +71,11 @@ def page(ipa: int = 0, count: int = 1, prot: str = "rw", **keys: Any) -> Map:
         (page(sw=1), ("v5.10",), "software bits"),
         (page(prot="rw-nc"), ("v5.10", "seed-2021", "v6.1"), "non-cacheable"),
         (page(flags=("shared",)), ("v5.10", "seed-2021", "v6.1"), "'shared'"),
-        (page(flags=("handle_fault",)), ("v5.10", "seed-2021", "v6.1", "v7.2"), "'handle_fault'"),
+        (
+            page(flags=("handle_fault",)),
+            ("v5.10", "seed-2021", "v6.1", "v7.2", "v7.3"),
+            "'handle_fault'",
+        ),
         (
             page(flags=("ignore_eagain",)),
             ("v5.10", "seed-2021", "v6.1", "v6.12"),
@@ -225,7 +229,7 @@ def test_a_range_that_leaves_the_physical_addresses(profile: str) -> None:
     last = (1 << 48) - PAGE
     seen = run(profile, page(0, 2), Map(ipa=0, size=2 * PAGE, pa=last, prot="r"))[-1]
     kept: tuple[LeafRun, ...] = ((0, PAGE, last, "r", 0, True, "normal", 1),)
-    if profile in ("v5.10", "v7.2"):
+    if profile in ("v5.10", "v7.2", "v7.3"):
         kept += ((PAGE, PAGE, 0, "r", 0, True, "normal", 1),)
     assert (seen.ret, seen.leaves) == (0, kept)
 

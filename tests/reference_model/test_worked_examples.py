@@ -38,7 +38,7 @@ from tests.reference_model.worked_examples import (
 
 ENV = Environment(fwb=True, tlb_range=True)
 EVERY = tuple(PROFILES)
-LATE = ("v6.12", "v7.2")
+LATE = ("v6.12", "v7.2", "v7.3")
 EARLY = ("v5.10", "seed-2021", "v6.1")
 CASES = [
     pytest.param(example, column, id=f"{example.name}-{column}")
