@@ -190,7 +190,7 @@ _READ: dict[str, KnobDoc] = {
             "seed-2021": "zap_pte_range (5.13): tables stay until munmap",
             "v6.1": "zap_pte_range (6.1): tables stay until munmap",
             "v6.12": "zap_pte_range (6.12): tables stay until munmap",
-            "v7.2": "reclaim_pt_is_enabled, zap_pte_range (7.2); seen on 7.2.13",
+            "v7.2": "pte_table_reclaim_possible, zap_pte_range (7.2); seen on 7.2.13",
         },
     ),
     "remove_needs_write": KnobDoc(
