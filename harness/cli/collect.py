@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from harness import __version__
 from harness.campaign import Settings, TargetPlan, Workload, run_on_target
-from harness.cli.options import environment, profile
+from harness.cli.options import environment, known_list, profile
 from harness.report import Summary
 from harness.store import Store, default_root
 from harness.vocabulary import Finding, RunInfo, TargetInfo
@@ -87,6 +87,7 @@ def collect(wanted: Wanted) -> Collector:
                 (key, value) for key, _, value in (i.partition("=") for i in wanted.env_items)
             ),
             scenario_timeout=wanted.timeout,
+            known=known_list(None),
         )
         workload = Workload(wanted.scenarios)
         try:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -20,13 +19,11 @@ from harness import __version__
 from harness.campaign import Settings, TargetPlan, Workload, run_on_target
 from harness.cli.console import print_lines
 from harness.cli.coverage import Coverage
-from harness.cli.options import KNOWN_FILE, environment, print_json, profile
+from harness.cli.options import environment, known_list, print_json, profile
 from harness.cli.progress import RunView
 from harness.cli.stored import report_folder, run_report, write_report
-from harness.compare import KnownList, parse_known
 from harness.report import Summary, diff_lines, finding_json, summary_lines, summary_of
 from harness.report.diff import Line
-from harness.resources import resource_dir
 from harness.store import Recorder, RunState, Store, default_root
 from harness.targets import end_all_guests
 from harness.vocabulary import Finding, Result, RunInfo, UsageError, Verdict
@@ -109,18 +106,6 @@ def execute(
     if not quiet or summary.exit_status():
         print_lines(closing, err=as_json)
     return 130 if interrupted else summary.exit_status()
-
-
-def known_list(file: str | None) -> KnownList:
-    """The known divergences of a file, or of the tree; UsageError where it cannot be read."""
-    path = Path(file) if file is not None else resource_dir("scenarios") / KNOWN_FILE
-    if file is None and not path.exists():
-        return KnownList()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}; check --known") from None
-    return KnownList(parse_known(text, str(path)))
 
 
 def env_pairs(items: Iterable[str]) -> tuple[tuple[str, str], ...]:

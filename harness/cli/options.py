@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from harness.compare import KnownList, parse_known
+from harness.resources import resource_dir
 from harness.vocabulary import UsageError
 from reference_model import predict
 from reference_model.guest_machine import UnpredictableError
@@ -148,3 +150,15 @@ def print_json(value: Any) -> None:
     for index, item in enumerate(value):
         click.echo((",\n" if index else "\n") + encode(item).decode(), nl=False)
     click.echo("\n]")
+
+
+def known_list(file: str | None) -> KnownList:
+    """The known divergences of a file, or of the tree; UsageError where it cannot be read."""
+    path = Path(file) if file is not None else resource_dir("scenarios") / KNOWN_FILE
+    if file is None and not path.exists():
+        return KnownList()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}; check --known") from None
+    return KnownList(parse_known(text, str(path)))

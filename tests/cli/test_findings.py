@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from harness.cli import main
+from harness.compare import KnownList, parse_known
 from reference_model.language import dump_yaml, load_text
 from reference_model.outcome import Observation
 from reference_model.scenario import Scenario
@@ -114,6 +115,28 @@ def test_files_run_now_and_two_kernels(lab: Lab, capsys: pytest.CaptureFixture[s
     assert run("diff", "s.yaml", "--json") == 1
     (pair,) = json.loads(capsys.readouterr().out)
     assert [one["channel"] for one in pair["differences"]] == ["dirty"]
+
+
+def test_files_run_now_know_what_is_known(
+    lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del lab
+    entry = {
+        "title": "the log is lost",
+        "scenario": DIRTY.id,
+        "channels": ["dirty"],
+        "kernels": ["6.12.*"],
+        "reason": "a test",
+        "link": "none",
+        "review": "2999-01-01",
+    }
+    entries = parse_known(json.dumps([entry]), "known.yaml")
+    monkeypatch.setattr("harness.cli.collect.known_list", lambda file: KnownList(entries))
+    Path("s.yaml").write_text(dump_yaml(DIRTY))
+    assert run("diff", "s.yaml") == 0
+    out = capsys.readouterr().out
+    assert "only model: page 3" in out
+    assert "known 1: the log is lost" in out
 
 
 @pytest.mark.parametrize(
