@@ -120,6 +120,10 @@ class BuildTree(Struct, frozen=True, kw_only=True):
     compiler: str
 
 
+#: Where a kernel's build leaves it, in the folder it is built in.
+TREE_IMAGE = "arch/arm64/boot/Image"
+
+
 class KernelBuild(Struct, frozen=True, kw_only=True):
     """A folder on this machine in which the kernel ``release`` was built, or its headers are."""
 

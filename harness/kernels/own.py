@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.kernels.spec import TREE_IMAGE, KernelSpec, SpecKind
-from harness.vocabulary import KernelBuild, UsageError
+from harness.kernels.spec import KernelSpec, SpecKind
+from harness.vocabulary import TREE_IMAGE, KernelBuild, UsageError
 
 _RELEASE = "include/config/kernel.release"
 #: Of a running kernel, where a distribution links the folder of its headers to.

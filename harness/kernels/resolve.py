@@ -13,9 +13,9 @@ from harness.kernels import debian, keys, modules, vmlinuz
 from harness.kernels.hostapt import host_mirrors
 from harness.kernels.initramfs import initramfs_of
 from harness.kernels.packages import PackageTree, open_packages
-from harness.kernels.spec import TREE_IMAGE, KernelSpec, SpecKind, parse_spec
+from harness.kernels.spec import KernelSpec, SpecKind, parse_spec
 from harness.kernels.store import Blob, Store, sha256_of
-from harness.vocabulary import Image, UsageError
+from harness.vocabulary import TREE_IMAGE, Image, UsageError
 
 Progress = Callable[[str], None]
 

@@ -19,13 +19,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from harness.vocabulary import UsageError
+from harness.vocabulary import TREE_IMAGE, UsageError
 
 DEFAULT_FLAVOUR = "cloud-arm64"
 FORMS = "debian:SUITE[@RELEASE][/FLAVOUR], deb:FILE, image:FILE, tree:DIR"
-
-#: Where a kernel's build leaves it, in the folder it is built in.
-TREE_IMAGE = "arch/arm64/boot/Image"
 
 _DEBIAN = re.compile(
     r"(?P<suite>[a-z][a-z0-9.-]*)(?:@(?P<release>[0-9][0-9A-Za-z.+~-]*))?(?:/(?P<flavour>[a-z0-9-]+))?"

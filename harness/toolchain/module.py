@@ -12,10 +12,16 @@ from pathlib import Path
 from harness.resources import resource_dir
 from harness.toolchain.cache import Cache, digest
 from harness.toolchain.compiler import find_compiler, run_compiler
-from harness.vocabulary import BuildError, BuildTree, KernelBuild, NoModuleError, ToolMissingError
+from harness.vocabulary import (
+    TREE_IMAGE,
+    BuildError,
+    BuildTree,
+    KernelBuild,
+    NoModuleError,
+    ToolMissingError,
+)
 
 MODULE = "hx_pgtable.ko"
-_IMAGE = "arch/arm64/boot/Image"
 #: make and modpost for one small module; a busy machine takes a minute.
 BUILD_SECONDS = 300.0
 _MOST_MODULES = 32
@@ -87,7 +93,7 @@ def _config(folder: Path) -> list[str]:
 
 def _state(folder: Path) -> Iterator[bytes]:
     """What changes when the kernel in a folder is another: its Image, or what headers came with."""
-    for name in (_IMAGE, "Module.symvers", "include/generated/autoconf.h"):
+    for name in (TREE_IMAGE, "Module.symvers", "include/generated/autoconf.h"):
         path = folder / name
         yield sha256(path.read_bytes()).digest() if path.is_file() else b""
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.kernels import build_of, installed_build, kernel_build, own, parse_spec
-from harness.kernels.spec import TREE_IMAGE
-from harness.vocabulary import KernelBuild, UsageError
+from harness.vocabulary import TREE_IMAGE, KernelBuild, UsageError
 
 RELEASE = "6.12.117-series+"
 
