@@ -14,8 +14,9 @@ from harness.cli.stored import run_report
 from harness.compare import judge
 from harness.generate import generate
 from harness.report.formats import FORMATS
+from harness.runs import RunInfo
 from harness.store import Store
-from harness.vocabulary import Finding, RunInfo, RunStatus, ScenarioRun, TargetInfo, Verdict
+from harness.vocabulary import Finding, RunStatus, ScenarioRun, TargetInfo, Verdict
 from reference_model import predict
 from reference_model.outcome import Prediction
 from reference_model.profiles import PROFILES, Environment

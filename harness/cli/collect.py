@@ -13,8 +13,9 @@ from harness import __version__
 from harness.campaign import Settings, TargetPlan, Workload, run_on_target
 from harness.cli.options import environment, known_list, profile
 from harness.report import Summary
+from harness.runs import RunInfo
 from harness.store import Store, default_root
-from harness.vocabulary import Finding, RunInfo, TargetInfo
+from harness.vocabulary import Finding, TargetInfo
 from reference_model.profiles import SemanticsProfile
 from reference_model.scenario import Scenario
 

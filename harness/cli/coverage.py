@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from harness.vocabulary import Finding, RunTarget
+from harness.runs import RunTarget
+from harness.vocabulary import Finding
 from reference_model.profiles import PROFILES, Environment
 from reference_model.scenario import PgtableScenario
 from reference_model.transition_universe import reached

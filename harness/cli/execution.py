@@ -24,9 +24,10 @@ from harness.cli.progress import RunView
 from harness.cli.stored import report_folder, run_report, write_report
 from harness.report import Summary, diff_lines, finding_json, summary_lines, summary_of
 from harness.report.diff import Line
+from harness.runs import Result, RunInfo
 from harness.store import Recorder, RunState, Store, default_root
 from harness.targets import end_all_guests
-from harness.vocabulary import Finding, Result, RunInfo, UsageError, Verdict
+from harness.vocabulary import Finding, UsageError, Verdict
 
 _SHOWN_DIFFS = 5
 #: Seconds that threads have to end in after an interrupt.

@@ -22,7 +22,8 @@ from harness.cli.attention import attention
 from harness.report import Summary
 from harness.report.data import printable
 from harness.report.summary import counts_text
-from harness.vocabulary import Finding, RunTarget, TargetInfo, Verdict
+from harness.runs import RunTarget
+from harness.vocabulary import Finding, TargetInfo, Verdict
 from reference_model.profiles import SemanticsProfile
 
 #: Seconds of silence before a heartbeat, and over which the rate is taken.

@@ -21,8 +21,9 @@ from harness.cli.options import (
 )
 from harness.cli.plans import machine_options, plans_from, with_cpus_for
 from harness.generate import SUITES
+from harness.runs import RunInfo
 from harness.store import RunState, Store, default_root
-from harness.vocabulary import RunInfo, UsageError, Verdict
+from harness.vocabulary import UsageError, Verdict
 from reference_model.scenario import Scenario
 
 #: Options that change what is shown, not what runs.

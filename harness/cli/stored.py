@@ -13,8 +13,9 @@ from harness.compare import explain_finding
 from harness.render import render_one
 from harness.report.data import PLAIN_VERDICTS, RunReport
 from harness.report.formats import FORMATS
+from harness.runs import RunInfo
 from harness.store import Store, default_root
-from harness.vocabulary import Explanation, Finding, HarnessError, RunInfo, Verdict
+from harness.vocabulary import Explanation, Finding, HarnessError, Verdict
 from reference_model.outcome import Prediction
 
 #: Steps, and runs of leaves in their prediction, up to which a report shows the C and the words.

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from msgspec import Struct
 
 from harness.report.summary import Summary, summary_of
-from harness.vocabulary import Explanation, Finding, Result, RunInfo, RunTarget, Verdict
+from harness.runs import Result, RunInfo, RunTarget
+from harness.vocabulary import Explanation, Finding, Verdict
 
 #: Verdicts with nothing to show beyond their row.
 PLAIN_VERDICTS = (Verdict.MATCH, Verdict.SKIP)

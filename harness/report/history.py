@@ -12,7 +12,8 @@ from statistics import median
 
 from msgspec import Struct
 
-from harness.vocabulary import Result, Verdict
+from harness.runs import Result
+from harness.vocabulary import Verdict
 
 #: What a verdict is in a series, oldest first.
 _LETTERS = {

@@ -18,7 +18,8 @@ from harness.report.diff import Line, brief, diff_lines
 from harness.report.pictures import Picture, pictures
 from harness.report.summary import counts_text, transition_lines
 from harness.resources import resource_dir
-from harness.vocabulary import Finding, Result, ScenarioRun, Verdict
+from harness.runs import Result
+from harness.vocabulary import Finding, ScenarioRun, Verdict
 from reference_model.describe import describe
 
 #: Bytes of all sections, of one section's parts, and rows: about 8 MB of page in all.

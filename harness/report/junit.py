@@ -16,7 +16,8 @@ from junitparser.xunit2 import TestCase, TestSuite
 from harness.report.data import RunReport, environment_text, one_line, printable
 from harness.report.diff import diff_lines
 from harness.report.summary import summary_of
-from harness.vocabulary import Finding, Result, RunTarget, Verdict
+from harness.runs import Result, RunTarget
+from harness.vocabulary import Finding, Verdict
 
 #: Characters of one failure's text.
 _MOST_TEXT = 8_000

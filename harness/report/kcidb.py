@@ -14,7 +14,8 @@ import msgspec
 
 from harness.report.data import RunReport, environment_text, one_line, where_text
 from harness.report.summary import summary_of
-from harness.vocabulary import Result, RunTarget, Verdict
+from harness.runs import Result, RunTarget
+from harness.vocabulary import Verdict
 
 ORIGIN = "kvm_arm64_harness"
 _STATUS = {

@@ -12,7 +12,8 @@ from collections.abc import Generator, Iterator
 
 from harness.report.data import RunReport, environment_text, one_line
 from harness.report.summary import summary_of
-from harness.vocabulary import Result, RunTarget, Verdict
+from harness.runs import Result, RunTarget
+from harness.vocabulary import Verdict
 
 _INDENT = "  "
 _DIRECTIVE = {Verdict.SKIP: "SKIP", Verdict.HANG: "TIMEOUT", Verdict.INFRA: "ERROR"}

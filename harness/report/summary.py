@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from harness.report.diff import Line
-from harness.vocabulary import Finding, Result, RunTarget, Verdict, result_of
+from harness.runs import Result, RunTarget, result_of
+from harness.vocabulary import Finding, Verdict
 
 _UNREAD = "not read on this target"
 

@@ -18,19 +18,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from harness.runs import Result, RunInfo, RunTarget, result_of
 from harness.store.packing import PACKED, digest, pack, unpack
 from harness.store.schema import SCHEMA_VERSION, create, migrate
-from harness.vocabulary import (
-    Finding,
-    InfraError,
-    Result,
-    RunInfo,
-    RunTarget,
-    TargetInfo,
-    UsageError,
-    Verdict,
-    result_of,
-)
+from harness.vocabulary import Finding, InfraError, TargetInfo, UsageError, Verdict
 
 #: Seconds to wait for another process that writes.
 _PATIENCE = 30

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from harness.runs import RunTarget
 from harness.store.database import Store
-from harness.vocabulary import Finding, HarnessError, InfraError, RunTarget
+from harness.vocabulary import Finding, HarnessError, InfraError
 
 #: Seconds between two writes, and results in one.
 _PERIOD = 0.5

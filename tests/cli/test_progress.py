@@ -18,7 +18,8 @@ import pytest
 from harness.cli import progress
 from harness.cli.attention import attention
 from harness.cli.progress import Pace, RunView, duration_text
-from harness.vocabulary import Finding, RunTarget
+from harness.runs import RunTarget
+from harness.vocabulary import Finding
 from reference_model.profiles import PROFILES
 from tests.store.samples import TARGET, judged, scenarios
 

@@ -8,15 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from harness.report import RunReport
-from harness.vocabulary import (
-    Finding,
-    RunInfo,
-    RunStatus,
-    RunTarget,
-    ScenarioRun,
-    Verdict,
-    result_of,
-)
+from harness.runs import RunInfo, RunTarget, result_of
+from harness.vocabulary import Finding, RunStatus, ScenarioRun, Verdict
 from tests.store.samples import P61, P612, TARGET, crashed, judged, scenarios
 
 NASTY = "</pre><script>alert('x')</script> ]]> & \x1b[2J\x00\x07 # not ok 9 ¶ \ufffe \U0001f427"

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from harness.report.history import history
-from harness.vocabulary import Result, Verdict, result_of
+from harness.runs import Result, result_of
+from harness.vocabulary import Verdict
 from tests.store.samples import judged, scenarios
 
 BASE = result_of(judged(scenarios("guest", 1)[0]), run="r1")

@@ -8,7 +8,8 @@ import pytest
 
 from harness.report import Summary, finding_json, summary_json, summary_lines, summary_of
 from harness.report import jsonform as form
-from harness.vocabulary import Finding, RunTarget, Verdict
+from harness.runs import RunTarget
+from harness.vocabulary import Finding, Verdict
 from tests.report.samples import GUEST, PGTABLE, every_verdict, report_of
 from tests.store.samples import P61, P612, TARGET, judged
 

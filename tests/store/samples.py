@@ -7,8 +7,9 @@ import msgspec
 
 from harness.compare import judge
 from harness.generate import generate
+from harness.runs import RunInfo
 from harness.store.database import short_id
-from harness.vocabulary import Finding, RunInfo, RunStatus, ScenarioRun, TargetInfo, Verdict
+from harness.vocabulary import Finding, RunStatus, ScenarioRun, TargetInfo, Verdict
 from reference_model import predict
 from reference_model.outcome import Prediction
 from reference_model.profiles import PROFILES, Environment, SemanticsProfile

@@ -10,16 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.runs import RunInfo, RunTarget
 from harness.store import RunState, Store
 from harness.store.database import short_id
 from harness.store.schema import SCHEMA_VERSION
-from harness.vocabulary import (
-    Finding,
-    RunInfo,
-    RunTarget,
-    UsageError,
-    Verdict,
-)
+from harness.vocabulary import Finding, UsageError, Verdict
 from tests.store.samples import P61, RUN, TARGET, judged, scenarios
 
 GUEST = scenarios("guest", 4)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.runs import RunTarget
 from harness.store import Recorder, Store
-from harness.vocabulary import Finding, HarnessError, RunTarget
+from harness.vocabulary import Finding, HarnessError
 from reference_model.scenario import Scenario
 from tests.store.samples import RUN, TARGET, judged, scenarios
 
