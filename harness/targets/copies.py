@@ -14,30 +14,38 @@ _GAP = 4
 _MOST_RUNS = 16
 _MOST_SHARE = 0.6
 
-#: $0 the file, $1 its size, then FIRST+COUNT for each run of pages; the pages come on stdin.
+#: $0 the file, then FIRST+COUNT for each run of pages; the pages come on stdin, and after them the
+#: file's new size, which is printed in the end. dd takes an early end of its input for a good one,
+#: but then it has eaten the size as well. A file that is gone would be made anew, full of holes.
 REPLACE_SCRIPT = (
-    'size=$1 && shift && for run; do dd of="$0" bs=4096 seek="${run%+*}" count="${run#*+}" '
+    '[ -x "$0" ] || exit 1; '
+    'for run; do dd of="$0" bs=4096 seek="${run%+*}" count="${run#*+}" '
     "conv=notrunc iflag=fullblock 2>/dev/null || exit 1; done; "
-    'truncate -s "$size" "$0" && echo "$size"'
+    'read -r size && truncate -s "$size" "$0" && echo "$size"'
 )
 
 
 class Changes(Struct, frozen=True):
     """Runs of pages ``(first, count)`` in ascending order, and their bytes one after another.
 
-    The last page is filled up with zeroes.
+    The last page is filled up with zeroes; ``size`` is that of the whole new file, in bytes.
     """
 
     runs: tuple[tuple[int, int], ...]
     data: bytes
+    size: int
 
     def arguments(self) -> list[str]:
         """The runs as arguments of :data:`REPLACE_SCRIPT`."""
         return [f"{first}+{count}" for first, count in self.runs]
 
+    def stdin(self) -> bytes:
+        """What :data:`REPLACE_SCRIPT` reads; it prints ``size`` if all of this came, in order."""
+        return self.data + f"{self.size}\n".encode()
+
 
 def changes(old: bytes, new: bytes) -> Changes | None:
-    """What makes ``new`` of ``old``, but for its length; None: it is not worth it."""
+    """What makes ``new`` of ``old``; None: it is not worth it."""
     runs: list[list[int]] = []
     for page in range(-(-len(new) // PAGE)):
         at = page * PAGE
@@ -51,4 +59,8 @@ def changes(old: bytes, new: bytes) -> Changes | None:
     if not old or len(runs) > _MOST_RUNS or copied > _MOST_SHARE * len(new):
         return None
     data = b"".join(new[first * PAGE : (first + count) * PAGE] for first, count in runs)
-    return Changes(tuple((first, count) for first, count in runs), data.ljust(copied, b"\0"))
+    return Changes(
+        runs=tuple((first, count) for first, count in runs),
+        data=data.ljust(copied, b"\0"),
+        size=len(new),
+    )

@@ -164,15 +164,15 @@ class SshLink:
         data = local.read_bytes()
         before = self._copied.pop(remote, b"")
         changed = changes(before, data)
-        if changed is None or not self._replace(remote, changed, len(data)):
+        if changed is None or not self._replace(remote, changed):
             self._put_all(data, remote)
         self._copied[remote] = data
 
-    def _replace(self, remote: str, changed: Changes, size: int) -> bool:
-        argv = ["sh", "-c", REPLACE_SCRIPT, remote, str(size), *changed.arguments()]
-        status, text = self.output(argv, timeout=COPY_TIMEOUT, stdin=changed.data)
+    def _replace(self, remote: str, changed: Changes) -> bool:
+        argv = ["sh", "-c", REPLACE_SCRIPT, remote, *changed.arguments()]
+        status, text = self.output(argv, timeout=COPY_TIMEOUT, stdin=changed.stdin())
         # It may still run, or have gone: then all of it is copied.
-        return status == 0 and text.strip() == str(size)
+        return status == 0 and text.strip() == str(changed.size)
 
     def _put_all(self, data: bytes, remote: str) -> None:
         # One round trip: SFTP needs half a dozen, each some milliseconds in an emulated guest.

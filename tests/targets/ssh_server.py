@@ -54,6 +54,8 @@ class SshServer:
         #: What runs instead of a command: of this text, or of one with this in it.
         self.exactly: dict[str, str] = {}
         self.instead: dict[str, str] = {}
+        #: The next command gets so many bytes of its input, and then the end of it.
+        self.short: int | None = None
         self._files()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -102,7 +104,8 @@ class SshServer:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        feeder = threading.Thread(target=_feed, args=(channel, child), daemon=True)
+        most, self.short = self.short, None
+        feeder = threading.Thread(target=_feed, args=(channel, child, most), daemon=True)
         feeder.start()
         assert child.stdout is not None
         with contextlib.suppress(OSError):
@@ -130,8 +133,12 @@ class SshServer:
             sock.close()
 
 
-def _feed(channel: paramiko.Channel, child: subprocess.Popen[Any]) -> None:
+def _feed(channel: paramiko.Channel, child: subprocess.Popen[Any], most: int | None) -> None:
     assert child.stdin is not None
     with contextlib.suppress(OSError), child.stdin as stdin:
-        while data := channel.recv(4096):
+        while data := channel.recv(4096 if most is None else min(most, 4096)):
             os.write(stdin.fileno(), data)
+            if most is not None:
+                most -= len(data)
+                if not most:
+                    return

@@ -3,29 +3,56 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.targets.copies import PAGE, REPLACE_SCRIPT, Changes, changes
 
 
-def _replaced(folder: Path, old: bytes, new: bytes, changed: Changes) -> tuple[bytes, str]:
-    file = folder / "with 'quote"
-    file.write_bytes(old)
-    done = subprocess.run(
-        ["/bin/sh", "-c", REPLACE_SCRIPT, str(file), str(len(new)), *changed.arguments()],
-        input=changed.data,
-        capture_output=True,
-        timeout=30,
-        check=True,
-    )
-    return file.read_bytes(), done.stdout.decode().strip()
+class Shell:
+    """A shell with the tools of its machine: this one's, or a guest's busybox."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.file = folder / "with 'quote"
+        self._argv = ["/bin/sh"]
+        self._tools = os.environ["PATH"]
+        if name == "busybox":
+            busybox = shutil.which(name)
+            if busybox is None:
+                pytest.skip("busybox is not installed")
+            self._argv, self._tools = [busybox, "sh"], str(folder / "bin")
+            (folder / "bin").mkdir()
+            for tool in ("dd", "truncate"):
+                (folder / "bin" / tool).symlink_to(busybox)
+
+    def replace(self, old: bytes | None, changed: Changes, stdin: bytes) -> tuple[int, str]:
+        """Status and output of the script, over a program with the old content (None: gone)."""
+        if old is not None:
+            self.file.write_bytes(old)
+            self.file.chmod(0o700)
+        done = subprocess.run(
+            [*self._argv, "-c", REPLACE_SCRIPT, str(self.file), *changed.arguments()],
+            input=stdin,
+            capture_output=True,
+            timeout=30,
+            check=False,
+            env={"PATH": self._tools},
+        )
+        return done.returncode, done.stdout.decode().strip()
 
 
-def test_the_script_makes_the_new_file_of_the_old_one(tmp_path: Path) -> None:
+@pytest.fixture(params=["sh", "busybox"])
+def shell(tmp_path: Path, request: pytest.FixtureRequest) -> Shell:
+    return Shell(tmp_path, request.param)
+
+
+def _three_runs() -> tuple[bytes, bytes, Changes]:
     old = bytes(range(256)) * 16 * 64
     new = bytearray(old)
     new[5 * PAGE] ^= 1
@@ -34,16 +61,46 @@ def test_the_script_makes_the_new_file_of_the_old_one(tmp_path: Path) -> None:
     changed = changes(old, bytes(new))
     assert changed is not None
     assert changed.runs == ((5, 1), (30, 2), (64, 1))
-    assert _replaced(tmp_path, old, bytes(new), changed) == (bytes(new), str(len(new)))
+    return old, bytes(new), changed
 
 
-def test_the_script_shortens_a_file(tmp_path: Path) -> None:
+def test_the_script_makes_the_new_file_of_the_old_one(shell: Shell) -> None:
+    old, new, changed = _three_runs()
+    assert shell.replace(old, changed, changed.stdin()) == (0, str(len(new)))
+    assert shell.file.read_bytes() == new
+
+
+def test_the_script_shortens_a_file(shell: Shell) -> None:
     old = b"a" * 20 * PAGE
     new = b"a" * 10 * PAGE + b"b"
     changed = changes(old, new)
     assert changed is not None
     assert changed.runs == ((10, 1),)
-    assert _replaced(tmp_path, old, new, changed)[0] == new
+    assert shell.replace(old, changed, changed.stdin()) == (0, str(len(new)))
+    assert shell.file.read_bytes() == new
+
+
+def test_the_same_content_needs_no_pages(shell: Shell) -> None:
+    changed = changes(b"a" * PAGE, b"a" * PAGE)
+    assert changed is not None
+    assert changed.runs == ()
+    assert shell.replace(b"a" * PAGE, changed, changed.stdin()) == (0, str(PAGE))
+
+
+def test_input_that_came_short_is_noticed(shell: Shell) -> None:
+    """Its end is missing, or something in between: dd ends well, and no or another size is read."""
+    old, _, changed = _three_runs()
+    whole = changed.stdin()
+    shorter = [whole[:end] for end in (0, PAGE, 3 * PAGE - 1, 4 * PAGE, -2, -1)]
+    for stdin in (*shorter, whole[PAGE:], whole[:PAGE] + whole[PAGE + 1 :], whole[1:]):
+        assert shell.replace(old, changed, stdin) != (0, str(changed.size)), len(stdin)
+
+
+def test_a_program_that_is_gone_is_not_made_of_its_changes(shell: Shell) -> None:
+    _, _, changed = _three_runs()
+    status, _ = shell.replace(None, changed, changed.stdin())
+    assert status != 0
+    assert not shell.file.exists()
 
 
 def test_pages_between_near_changes_are_copied_too() -> None:

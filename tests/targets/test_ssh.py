@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from harness.targets import Health, RunTimeoutError, SshConfig, SshTarget, run
 from harness.targets.base import Target
+from harness.targets.copies import PAGE
 from harness.targets.link import SshLink
 from harness.targets.ssh_connect import connect
 from harness.targets.ssh_settings import plain_host, ssh_command
@@ -81,6 +83,48 @@ def test_a_large_program_arrives_whole_and_can_be_replaced(link: SshLink, tmp_pa
     local.write_bytes(b"other")
     link.put(local, str(remote))
     assert remote.read_bytes() == b"other"
+
+
+def _next_version(local: Path) -> bytes:
+    """Changes a page in the middle of a file, which is what it holds then."""
+    data = bytearray(local.read_bytes())
+    at = len(data) // 2 // PAGE * PAGE
+    data[at : at + PAGE] = bytes(byte ^ 0xFF for byte in data[at : at + PAGE])
+    local.write_bytes(data)
+    return bytes(data)
+
+
+def test_of_the_next_version_only_what_differs_is_copied(
+    link: SshLink, server: SshServer, tmp_path: Path
+) -> None:
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    local.write_bytes(bytes(range(256)) * 8192)
+    link.put(local, str(remote))
+    data = _next_version(local)
+    server.instead = {'cat >"$0"': "false"}  # no second copy of all
+    link.put(local, str(remote))
+    assert remote.read_bytes() == data
+    assert remote.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("case", ["gone", "runs", "came short"])
+def test_where_a_part_cannot_be_replaced_all_is_copied(
+    link: SshLink, server: SshServer, tmp_path: Path, case: str
+) -> None:
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    shutil.copyfile(shutil.which("sleep") or "", local)
+    link.put(local, str(remote))
+    running = subprocess.Popen([remote, "60"]) if case == "runs" else None
+    if case == "gone":
+        remote.unlink()
+    server.short = PAGE // 2 if case == "came short" else None
+    data = _next_version(local)
+    link.put(local, str(remote))
+    if running is not None:
+        running.kill()
+        running.wait()
+    assert remote.read_bytes() == data
+    assert remote.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_place_that_cannot_be_written(link: SshLink, tmp_path: Path) -> None:
