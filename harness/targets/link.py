@@ -146,13 +146,14 @@ class SshLink:
         try:
             channel.settimeout(timeout)
             if stdin:
-                channel.sendall(stdin)
+                self._feed(channel, stdin)
             channel.shutdown_write()
             return self._collect(command, argv, timeout)
         except TimeoutError as error:
             raise self._slow(argv, timeout) from error
-        except (paramiko.SSHException, OSError) as error:
-            raise TransportLostError(f"{self.where}: the SSH connection broke: {error}") from error
+        except _LOST as error:
+            why = f": {error}" if str(error) else ""
+            raise TransportLostError(f"{self.where}: the SSH connection broke{why}") from error
         finally:
             command.close()
 
@@ -206,6 +207,16 @@ class SshLink:
                 f"{self.where}: no new channel on the SSH connection: {why}"
             ) from error
         return channel
+
+    def _feed(self, channel: paramiko.Channel, data: bytes) -> None:
+        try:
+            channel.sendall(data)
+        except TimeoutError:
+            raise
+        except OSError:
+            # A program that ends before it has read all says why by its output and status.
+            if not channel.closed:
+                raise
 
     def _collect(
         self, command: ChannelCommand, argv: Sequence[str], timeout: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,20 @@ def test_waiting_is_bounded(link: SshLink) -> None:
     command.close()
     with pytest.raises(TargetError, match=r"'sleep' did not end in 0.2 s"):
         link.output(["sleep", "60"], timeout=0.2)
+
+
+def test_a_program_that_reads_not_all_of_its_input_is_told_by_its_status(link: SshLink) -> None:
+    argv = ["sh", "-c", "echo no; exit 3"]
+    assert link.output(argv, timeout=20, stdin=bytes(8 << 20)) == (3, "no")
+
+
+def test_a_link_that_breaks_while_it_is_fed(link: SshLink, server: SshServer) -> None:
+    argv = ["sh", "-c", "head -c 1; exec sleep 5"]
+    timer = threading.Timer(0.3, server.drop)
+    timer.start()
+    with pytest.raises(TransportLostError, match="board: the SSH connection broke"):
+        link.output(argv, timeout=20, stdin=bytes(8 << 20))
+    timer.join()
 
 
 def test_a_large_program_arrives_whole_and_can_be_replaced(link: SshLink, tmp_path: Path) -> None:
