@@ -12,8 +12,15 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from harness.execute import run_batch
 from harness.targets import Command, Condition, Health
-from harness.vocabulary import BatchProgram, TargetError, TargetInfo, TransportLostError
+from harness.vocabulary import (
+    BatchProgram,
+    ScenarioRun,
+    TargetError,
+    TargetInfo,
+    TransportLostError,
+)
 
 ALIVE = Condition(Health.ALIVE)
 
@@ -56,6 +63,9 @@ class Exit(Struct, frozen=True):
 
     status: int = 0
 
+
+#: The machine starts again without a word.
+RESET = Lost(Condition(Health.RESET, "the guest reset"))
 
 Event: TypeAlias = str | Log | Lost | Silence | Exit
 Script: TypeAlias = list[Event]
@@ -185,3 +195,22 @@ class FakeTarget:
 def program(*ids: str) -> BatchProgram:
     """A batch of scenarios with these ids."""
     return BatchProgram(elf="/nonexistent/batch", ids=ids)
+
+
+def start_of(index: int, ident: str, steps: int = 1) -> Script:
+    """The records of a scenario up to one of its steps."""
+    return list(scenario(index, ident, steps=steps)[: 1 + steps])
+
+
+def play(target: FakeTarget, *ids: str, only: list[int] | None = None) -> dict[str, ScenarioRun]:
+    """Run a batch of these scenarios: how each ended. All scripts of the target are used up."""
+    runs = list(run_batch(target, program(*ids), scenario_timeout=0.1, only=only))
+    assert len({run.id for run in runs}) == len(runs), "a scenario was given out twice"
+    assert not target.unplayed
+    assert all(command.closed for command in target.commands)
+    return {run.id: run for run in runs}
+
+
+def statuses(runs: dict[str, ScenarioRun]) -> str:
+    """How each ended, in one line: ``a:done b:crash``."""
+    return " ".join(f"{name}:{runs[name].status.value}" for name in sorted(runs))

@@ -7,11 +7,8 @@ import pytest
 
 from harness.execute import run_batch, runner
 from harness.execute.console_tap import ConsoleTap
-from harness.targets import Condition, Health
 from harness.vocabulary import RunStatus, TransportLostError
-from tests.execute.fake import PANIC, Exit, FakeTarget, Log, Lost, program, scenario
-
-RESET = Lost(Condition(Health.RESET, "the guest reset"))
+from tests.execute.fake import PANIC, RESET, Exit, FakeTarget, Log, Lost, program, scenario
 
 
 class ConsoleTarget(FakeTarget):
