@@ -150,7 +150,7 @@ def target_info(facts: Facts, *, name: str, kind: str) -> TargetInfo:
 
 
 def build_id(notes: str) -> str:
-    """The GNU build ID in /sys/kernel/notes (ELF notes, here as hex bytes); "" if there is none."""
+    """The GNU build ID in /sys/kernel/notes (ELF notes, here as hex bytes); "" if none is whole."""
     try:
         data = bytes.fromhex(notes)
     except ValueError:
@@ -160,7 +160,7 @@ def build_id(notes: str) -> str:
         name, desc, kind = struct.unpack_from("<III", data, at)
         value = at + 12 + (name + 3 & ~3)
         if kind == _NT_GNU_BUILD_ID and data[at + 12 : at + 12 + name] == b"GNU\0":
-            return data[value : value + desc].hex()
+            return data[value : value + desc].hex() if value + desc <= len(data) else ""
         at = value + (desc + 3 & ~3)
     return ""
 

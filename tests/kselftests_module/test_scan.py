@@ -139,9 +139,13 @@ def scanners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Sca
     yield {shift: build(folder, shift) for shift in (12, 14, 16)}
 
 
-def play(table: Table, draw: random.Random, steps: int) -> None:
-    """Random stores in a few neighbourhoods, each looked at as one step's doing."""
+def play(table: Table, draw: random.Random, steps: int) -> int:
+    """Random stores in a few neighbourhoods, each looked at as one step's doing.
+
+    Returns how many leaves were there to be read, over all steps.
+    """
     scanner = table.scanner
+    seen = 0
     leaves: dict[tuple[int, int], What] = {}
     before: list[list[Any]] = [[], []]
     lowest = max(table.start, 1 if table.page_shift == 12 else 2)
@@ -171,6 +175,8 @@ def play(table: Table, draw: random.Random, steps: int) -> None:
                 table.put(level, at, 0 if what == "hole" else 1 << 60 | 16)
         scanner.step(ipa, count * size, everything=number % 7 == 6)
         check(table, leaves, before)
+        seen += len(leaves)
+    return seen
 
 
 def check(table: Table, leaves: dict[tuple[int, int], What], before: list[list[Any]]) -> None:
@@ -207,7 +213,7 @@ def test_every_step_is_read_in_full(
 ) -> None:
     table = Table(scanners[shape[0]], shape)
     try:
-        play(table, random.Random(seed), 30)
+        assert play(table, random.Random(seed), 30), "nothing was mapped"
     finally:
         table.scanner.end()
 

@@ -84,7 +84,8 @@ def test_terminal_names_every_failing_scenario_and_step() -> None:
 
 def test_junit_is_valid() -> None:
     schema = xmlschema.XMLSchema(Path(__file__).parent / "junit.xsd")
-    schema.validate(ElementTree.ElementTree(ElementTree.fromstring(TEXTS["junit"])))
+    tree = ElementTree.ElementTree(ElementTree.fromstring(TEXTS["junit"]))
+    assert [str(error) for error in schema.iter_errors(tree)] == []
 
 
 def test_junit_counts() -> None:

@@ -90,14 +90,17 @@ def test_every_header_stands_alone(tmp_path: Path) -> None:
     """A header that needs another includes it."""
     compiler = find_compiler()
     folder = resource_dir("kselftests")
-    for header in [path for path in runtime_headers() if path.parent == folder]:
-        unit = tmp_path / "unit.c"
+    headers = [path for path in runtime_headers() if path.parent == folder]
+    assert headers
+    unit = tmp_path / "unit.c"
+    for header in headers:
         unit.write_text(f'#include "{header.name}"\n')
         run_compiler(
             compiler.command,
-            ["-Wall", "-Werror", f"-I{header.parent}", "-c", "unit.c", "-o", "unit.o"],
+            ["-Wall", "-Werror", f"-I{header.parent}", "-c", "unit.c", "-o", f"{header.stem}.o"],
             tmp_path,
-        )
+        )  # BuildError with its first complaint
+    assert {path.stem for path in tmp_path.glob("*.o")} == {path.stem for path in headers}
 
 
 def test_elf_of_another_machine() -> None:
