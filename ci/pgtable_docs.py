@@ -198,7 +198,7 @@ def _cell(text: str) -> str:
 
 
 def coverage_page(count: int = COUNT, seed: int = SEED) -> str:
-    """docs/coverage-pgtable.md."""
+    """docs/coverage-pgtable.md: what ``count`` generated scenarios of a seed reach, by profile."""
     env = Environment()
     parts = [COVERAGE_HEAD]
     parts.append("\n| profile | transitions | reached | others | steps |\n|---|---|---|---|---|\n")

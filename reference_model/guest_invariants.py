@@ -47,6 +47,8 @@ def broken_promises(
 
 
 class _Check:
+    """The promises, step by step beside a shadow of the memory; ``found`` are those broken."""
+
     def __init__(self, vm: sc.VmConfig, env: Environment) -> None:
         self.vm = vm
         self.env = env
@@ -54,6 +56,7 @@ class _Check:
         self.shadow = Shadow(env, stage1=vm.stage1)
 
     def step(self, index: int, op: sc.GuestOp, seen: Observation) -> None:
+        """Hold what a step showed against all before it; to be called in the steps' order."""
         self.shadow.before(op, seen)
         if isinstance(op, (sc.Read, sc.HostRead, sc.Cas)) and isinstance(seen.data, int):
             self._data(index, op, seen)

@@ -79,7 +79,10 @@ def advance(
 
 
 class GuestMachine:
-    """One VM in one state."""
+    """One VM in one state, which :meth:`step` changes; a deep copy goes its own way from there.
+
+    ``memory`` is the state: slots, stage-2 table and dirty rings.
+    """
 
     def __init__(
         self, scenario: GuestScenario, profile: SemanticsProfile, env: Environment

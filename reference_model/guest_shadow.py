@@ -63,7 +63,7 @@ def _words(word: int, size: int) -> list[int | None]:
 
 
 class Shadow:
-    """All slots."""
+    """What is known of a guest's memory: its slots by their number, after the steps so far."""
 
     def __init__(self, env: Environment, *, stage1: bool) -> None:
         self._env = env

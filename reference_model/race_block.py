@@ -65,6 +65,8 @@ def build(machine: GuestMachine, block: Parallel, vm: sc.VmConfig, knobs: RaceKn
 
 
 class _Builder:
+    """Numbers the pages and words of a block, and compiles its operations over them."""
+
     def __init__(self, machine: GuestMachine, vm: sc.VmConfig) -> None:
         self._machine = machine
         self._memory: GuestMemory = machine.memory
@@ -88,6 +90,7 @@ class _Builder:
         }
 
     def build(self, block: Parallel, knobs: RaceKnobs) -> Block:
+        """See :func:`build`; to be called once."""
         if any(slot.memory.is_device for slot in self._memory.slots.values()):
             raise UndefinedError("the model does not follow device memory beside a block")
         if self._vm.dirty_ring:

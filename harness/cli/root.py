@@ -36,9 +36,11 @@ class _LazyGroup(click.Group):
     """Commands are imported when asked for: ``--help`` stays quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """See :class:`click.Group`."""
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return it; None if there is none of that name."""
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"harness.cli.{cmd_name}")
@@ -46,6 +48,7 @@ class _LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Their help is listed here already: none is imported."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(_COMMANDS.items()))
 

@@ -68,7 +68,7 @@ def _runs(prediction: Prediction) -> int:
 
 
 def report_folder(run: RunInfo) -> Path:
-    """Where a run's files are."""
+    """The folder of a run's files under this working directory; it need not be there yet."""
     return default_root() / "runs" / run.id
 
 

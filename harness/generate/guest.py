@@ -36,6 +36,8 @@ def generate_guest(seed: int, index: int) -> GuestScenario:
 
 
 class _Walk:
+    """One scenario in the making: its steps so far, and what they left of the VM."""
+
     def __init__(self, random: Random) -> None:
         self.random = random
         self.steps: list[GuestOp] = []
@@ -47,6 +49,7 @@ class _Walk:
         self.host = HostSteps(random, self.steps, self._page)
 
     def scenario(self, ident: str) -> GuestScenario:
+        """All of it; to be called once."""
         self._slot_add()
         actions: list[tuple[int, Callable[[], None]]] = [
             (22, self._write),

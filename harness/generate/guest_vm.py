@@ -123,7 +123,7 @@ def draw_slot(random: Random, ident: int, vm: sc.VmConfig, more: bool) -> sc.Slo
 
 
 def draw_flags(random: Random) -> tuple[sc.SlotFlag, ...]:
-    """Mostly logged."""
+    """The flags of a new slot: five in eight are logged, two in eight read-only."""
     choices: tuple[tuple[sc.SlotFlag, ...], ...] = (
         (),
         (),
@@ -138,5 +138,5 @@ def draw_flags(random: Random) -> tuple[sc.SlotFlag, ...]:
 
 
 def draw_base(random: Random) -> int:
-    """Where a slot may move."""
+    """A guest address that a slot may move to: a multiple of ``ALIGN``, so whole pages."""
     return random.choice(_BASES) + random.randrange(4) * ALIGN

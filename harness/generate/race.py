@@ -66,6 +66,7 @@ class _Draw:
         self.value = 0
 
     def scenario(self, ident: str) -> RaceScenario:
+        """A slot, what leaves its pages as drawn, the block, and what looks at them after it."""
         vm = sc.VmConfig(
             vcpus=self.vcpus,
             manual_protect="init_set" if self.manual == "init_set" else bool(self.manual),

@@ -29,17 +29,17 @@ class Entry(Struct, frozen=True):
 
 
 def regular(data: bytes, permissions: int = 0o644) -> Entry:
-    """A plain file."""
+    """A plain file with this content; ``permissions`` are the low twelve bits of its mode."""
     return Entry(stat.S_IFREG | permissions, data)
 
 
 def directory(permissions: int = 0o755) -> Entry:
-    """A directory."""
+    """An empty directory; what is in it are entries of their own."""
     return Entry(stat.S_IFDIR | permissions)
 
 
 def symlink(target: str) -> Entry:
-    """A symbolic link."""
+    """A symbolic link to ``target``, which is kept as it is written."""
     return Entry(stat.S_IFLNK | 0o777, target.encode())
 
 

@@ -37,14 +37,18 @@ _MOST_MARKS = 200
 
 
 class Mark(Struct, frozen=True):
-    """One step of a time line."""
+    """One step of a time line: ``kind`` is ok, bad or unseen; ``words`` say what it does."""
 
     kind: str
     words: str
 
 
 class Section(Struct, frozen=True, kw_only=True):
-    """One finding, ready to print."""
+    """One finding, ready to print.
+
+    ``marks`` are of the steps from number ``marks_from`` on; ``lines`` are (style, text), as in
+    the terminal; ``log`` the last kernel log lines; ``source`` the C, "" where it is not shown.
+    """
 
     finding: Finding
     anchor: str
@@ -58,7 +62,11 @@ class Section(Struct, frozen=True, kw_only=True):
 
 
 def write_html(report: RunReport) -> str:
-    """The page."""
+    """A stored run as one HTML page that needs no other file.
+
+    Findings are shown in their order until there are ``_MOST`` sections or the page is full;
+    the page says how many were left out.
+    """
     sections: list[Section] = []
     size = 0
     for finding in report.findings():

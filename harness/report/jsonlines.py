@@ -18,7 +18,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def write_jsonl(report: RunReport) -> str:
-    """The document."""
+    """A stored run as JSON lines, each ended by a newline: the run first, the summary last."""
     lines = [_line("run", report.run, state=report.state, ended=report.ended)]
     lines += [_line("target", target) for target in report.targets]
     lines += [_line("note", {"text": note}) for note in report.notes]

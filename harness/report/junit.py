@@ -26,7 +26,10 @@ _MOST_DIFFS = 1_000
 
 
 def write_junit(report: RunReport) -> str:
-    """The document."""
+    """A stored run as one XML document, indented, with its declaration.
+
+    Texts of failures are cut to ``_MOST_TEXT`` characters, and only ``_MOST_DIFFS`` have one.
+    """
     texts = _texts(report)
     document = JUnitXml()
     number = 0

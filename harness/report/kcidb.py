@@ -27,7 +27,10 @@ _STATUS = {
 
 
 def write_kcidb(report: RunReport) -> str:
-    """The document."""
+    """A stored run as a submission, in JSON: a checkout and a build for each target, and its tests.
+
+    A target without results has none. Ids begin with ``ORIGIN`` and the run's id.
+    """
     checkouts, builds, tests = [], [], []
     for target, suites in report.by_target():
         if not suites:

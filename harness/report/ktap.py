@@ -21,7 +21,7 @@ _OK = (Verdict.MATCH, Verdict.SKIP, Verdict.KNOWN)
 
 
 def write_ktap(report: RunReport) -> str:
-    """The document."""
+    """A stored run as KTAP lines; a target or suite is ``ok`` if all that is in it is."""
     return "".join(f"{line}\n" for line in _lines(report))
 
 

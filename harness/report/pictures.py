@@ -45,7 +45,7 @@ class Box(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """One side."""
+    """One side (model, pinned, promised or kernel), and a box for each leaf or page it has."""
 
     label: str
     boxes: tuple[Box, ...]

@@ -32,5 +32,5 @@ def terminal_lines(report: RunReport) -> list[Line]:
 
 
 def write_terminal(report: RunReport) -> str:
-    """The same without styles."""
+    """A stored run as plain text: :func:`terminal_lines` without their styles."""
     return "".join(f"{text}\n" for _, text in terminal_lines(report))

@@ -91,7 +91,7 @@ _decoder = msgspec.json.Decoder(_Record)
 
 
 def squeeze(data: bytes) -> bytes:
-    """Bytes as they are kept."""
+    """A record as the database keeps it: zlib, the quickest level; :func:`unpack` reads it."""
     return zlib.compress(data, 1)
 
 

@@ -160,6 +160,7 @@ class _Finder:
         self._lead: list[str] = []
 
     def feed(self, line: str) -> None:
+        """The next line of the log, as the kernel printed it."""
         text = message(line)
         if text.startswith(_CUT) or (_RULE.match(text) and self._kind is None):
             self.close()
@@ -200,6 +201,7 @@ class _Finder:
         )
 
     def close(self) -> None:
+        """No more lines belong to the splat that is open, if one is: it is found."""
         if self._kind is not None:
             lines = tuple(self._lines)
             self.found.append(Splat(self._kind, _title(self._kind, self._headline, lines), lines))
