@@ -28,6 +28,14 @@ TEXT = """
 TODAY = datetime.date(2026, 12, 1)
 
 
+def refusal(text: str) -> str:
+    """What is said of a list that cannot stand: one line, with the name of its file."""
+    with pytest.raises(UsageError, match=r"^known\.yaml: .*") as raised:
+        parse_known(text, "known.yaml")
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
 def diverge(*channels: str) -> Judgement:
     return Judgement(
         verdict=Verdict.DIVERGE,
@@ -223,9 +231,7 @@ def test_a_warning_that_is_known_hides_nothing_else(crash: Judgement) -> None:
     ],
 )
 def test_entries_of_a_crash_that_cannot_stand(change: tuple[str, str], words: str) -> None:
-    with pytest.raises(UsageError, match=r"^known\.yaml: .*") as raised:
-        parse_known(CRASHES.replace(*change), "known.yaml")
-    assert words in str(raised.value)
+    assert words in refusal(CRASHES.replace(*change))
 
 
 def test_an_entry_that_matches_nothing_any_more_is_told() -> None:
@@ -267,10 +273,7 @@ def test_an_entry_past_its_date_is_told() -> None:
     ],
 )
 def test_entries_that_cannot_stand(change: tuple[str, str], words: str) -> None:
-    with pytest.raises(UsageError, match=r"^known\.yaml: .*") as raised:
-        parse_known(TEXT.replace(*change), "known.yaml")
-    assert words in str(raised.value)
-    assert "\n" not in str(raised.value)
+    assert words in refusal(TEXT.replace(*change))
 
 
 def test_an_empty_list_is_one() -> None:

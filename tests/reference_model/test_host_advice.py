@@ -8,22 +8,9 @@ from typing import Any
 import pytest
 
 from reference_model import host_changes as changes
-from reference_model import scenario as sc
-from reference_model.choice import Chooser
-from reference_model.fault_knobs import FAULT_KNOBS
 from reference_model.memory import Advice, HostMemory, HostPage, HostProt, Uffd, prefill_word
 from reference_model.unpredictable import UndefinedError
-
-PMD = 512
-SMALL, LARGE = 0x1_0000, 0x20_0000
-
-
-def memory(size: int = SMALL, knobs: str = "v6.12", **backing: Any) -> HostMemory:
-    return HostMemory(size, 12, sc.Backing(**backing), FAULT_KNOBS[knobs], Chooser())
-
-
-def huge(knobs: str = "v6.12", **backing: Any) -> HostMemory:
-    return memory(LARGE, knobs, thp="madvise", **backing)
+from tests.reference_model.hosts import LARGE, PMD, huge, memory
 
 
 def advised(host: HostMemory, first: int, count: int, advice: Advice) -> changes.Ranges:
