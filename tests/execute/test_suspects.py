@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from harness.execute import run_batch
 from harness.vocabulary import ScenarioRun
-from tests.execute.fake import WARN, Exit, FakeTarget, Log, Script, program, scenario
+from tests.execute.fake import WARN, Exit, FakeTarget, Log, Script, program, scenario, statuses
 
 #: When WARN was logged, in microseconds.
 OF_WARN = (5_000_000, 5_000_002)
@@ -15,15 +13,11 @@ LATER = tuple(line.replace("5.00000", "6.00000").replace("mmu.c", "vgic.c") for 
 OF_LATER = (6_000_000, 6_000_002)
 
 
-def play(script: Script) -> tuple[FakeTarget, Mapping[str, ScenarioRun]]:
+def play(script: Script) -> tuple[FakeTarget, dict[str, ScenarioRun]]:
     """A batch of a, b, c, d, played once: a second session would have no script."""
     target = FakeTarget(script)
     runs = {run.id: run for run in run_batch(target, program(*"abcd"), scenario_timeout=30)}
     return target, runs
-
-
-def statuses(runs: Mapping[str, ScenarioRun]) -> str:
-    return " ".join(f"{name}:{run.status.value}" for name, run in sorted(runs.items()))
 
 
 def test_a_splat_belongs_to_the_scenario_that_saw_it_logged_however_late_it_comes() -> None:
