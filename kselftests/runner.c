@@ -29,6 +29,12 @@
 #define DEFAULT_TIMEOUT		10	/* seconds for a step, or for the set-up */
 #define FLUSH_INTERVAL		1	/* seconds between a long scenario's lines */
 #define KILL_TIMEOUT		5	/* seconds until a killed child must be gone */
+/*
+ * Where so many scenarios in a row hang, the next will too: a kernel on which each of
+ * them does is to be told in minutes. Each that follows has this part of the time.
+ */
+#define MANY_HANGS		3
+#define SHORT_PART		5
 
 struct options {
 	bool sync;
@@ -42,6 +48,7 @@ static struct {
 	u32 count;
 	bool *chosen;
 	double timeout;
+	u32 hangs;		/* scenarios that hung, one after the other */
 } plan = { .timeout = DEFAULT_TIMEOUT };
 
 enum outcome { OUTCOME_EXITED, OUTCOME_HANG, OUTCOME_STUCK };
@@ -165,6 +172,12 @@ static void print_result(const char *result, unsigned int number, const char *id
 	record_commit();
 }
 
+/* Seconds for a step. */
+static double limit(void)
+{
+	return plan.hangs < MANY_HANGS ? plan.timeout : plan.timeout / SHORT_PART;
+}
+
 /* Judges how the scenario ended and writes the lines that close it. */
 static void close_scenario(enum outcome outcome, int wstatus)
 {
@@ -174,7 +187,7 @@ static void close_scenario(enum outcome outcome, int wstatus)
 	char detail[sizeof(shared->detail)];
 
 	if (outcome != OUTCOME_EXITED) {
-		snprintf(detail, sizeof(detail), "no step within %g s%s", plan.timeout,
+		snprintf(detail, sizeof(detail), "no step within %g s%s", limit(),
 			 outcome == OUTCOME_STUCK ? ", and SIGKILL does not end it" : "");
 		print_end("hang", detail, true, us);
 	} else if (shared->status == STATUS_DONE) {
@@ -322,7 +335,7 @@ static enum outcome run_bounded(int *wstatus)
 		snprintf(shared->detail, sizeof(shared->detail), "fork: %s", strerror(errno));
 		return OUTCOME_EXITED;
 	}
-	if (!wait_for_steps(pid, plan.timeout, wstatus)) {
+	if (!wait_for_steps(pid, limit(), wstatus)) {
 		kill(pid, SIGKILL);
 		outcome = wait_until(pid, now() + KILL_TIMEOUT, wstatus) ? OUTCOME_HANG :
 									  OUTCOME_STUCK;
@@ -373,6 +386,7 @@ static bool run_all(void)
 	u32 next = next_chosen(0);
 
 	while (next < plan.count) {
+		u32 before = shared->number;
 		enum outcome outcome;
 		int wstatus = 0;
 
@@ -380,7 +394,10 @@ static bool run_all(void)
 			return false;
 		outcome = run_bounded(&wstatus);
 		record_adopt();
+		if (shared->number != before)
+			plan.hangs = 0;	/* the child ended some before */
 		close_scenario(outcome, wstatus);
+		plan.hangs = outcome == OUTCOME_EXITED ? 0 : plan.hangs + 1;
 		next = next_chosen(shared->index + 1);
 	}
 	return record_flush();

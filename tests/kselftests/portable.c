@@ -130,6 +130,12 @@ static const struct scenario scenarios[] = {
 	{ "too-large", run_too_large },
 	{ "stubborn", run_stubborn },
 	{ "slow", run_slow },
+	{ "hang-2", run_hang },
+	{ "hang-3", run_hang },
+	{ "hang-4", run_hang },
+	{ "hang-5", run_hang },
+	{ "last", run_done },
+	{ "hang-6", run_hang },
 };
 
 int main(int argc, char **argv)

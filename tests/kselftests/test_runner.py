@@ -20,8 +20,8 @@ from harness.resources import resource_dir
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc for this machine")
 
 IDS = ["done", "crash", "hang", "skip", "infra", "exit", "large", "too-large", "stubborn",
-       "slow"]  # fmt: skip
-_SLOW = ("hang", "stubborn", "too-large", "slow")
+       "slow", "hang-2", "hang-3", "hang-4", "hang-5", "last", "hang-6"]  # fmt: skip
+_SLOW = ("hang", "stubborn", "too-large", "slow", *(f"hang-{n}" for n in range(2, 7)))
 PATIENCE = 60.0
 
 
@@ -74,6 +74,7 @@ def test_whole_run_is_ktap(program: Path) -> None:
         "not ok 4 infra",
         "not ok 5 exit",
         "ok 6 large",
+        "ok 7 last",
     ]
     assert [line for line in lines if line.startswith("# start")] == [
         f"# start {i} {IDS[i]}" for i in chosen
@@ -124,6 +125,18 @@ def test_a_hang_is_ended_and_the_next_runs(program: Path, ident: str) -> None:
     hang = ends["hang"]
     assert hang["step"] == 1
     assert "within 1 s" in hang["detail"]
+
+
+def test_where_each_hangs_the_next_has_less_time(program: Path) -> None:
+    wanted = ("hang", "hang-2", "hang-3", "hang-4", "hang-5", "last", "hang-6")
+    numbers = ",".join(str(IDS.index(ident)) for ident in wanted)
+    ends = _records(_run(program, "--only", numbers, "--timeout", "1"), "end")
+    assert [end.get("detail", end["status"]) for end in ends] == [
+        *["no step within 1 s"] * 3,
+        *["no step within 0.2 s"] * 2,
+        "done",
+        "no step within 1 s",
+    ]
 
 
 def test_a_long_scenario_of_short_steps_is_no_hang(program: Path) -> None:
