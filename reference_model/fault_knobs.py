@@ -87,6 +87,8 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     #: userfaultfd write protection, and minor faults on shared memory.
     uffd_wp: bool
     uffd_minor: bool
+    #: A range that is registered for write protection cannot be registered again without it.
+    uffd_keeps_wp: bool
     #: An abort that is injected for a stage-1 walk says the level (FSC 0x14 to 0x17).
     walk_abort_has_level: bool
     #: Device memory is mapped, all of it, when its slot is made or moved; else at faults.
@@ -133,6 +135,7 @@ _V5_10 = FaultKnobs(
     collapse_needs_edge=False,
     uffd_wp=False,
     uffd_minor=False,
+    uffd_keeps_wp=False,
     walk_abort_has_level=False,
     device_at_creation=True,
     device_blocks=False,
@@ -186,7 +189,7 @@ _V7_2 = replace(
     walk_abort_has_level=True,
     prot=_X3,
 )
-_V7_3 = replace(_V7_2, drops_blocks=False)
+_V7_3 = replace(_V7_2, drops_blocks=False, uffd_keeps_wp=True)
 
 FAULT_KNOBS: dict[str, FaultKnobs] = {
     "v5.10": _V5_10,

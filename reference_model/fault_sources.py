@@ -315,6 +315,17 @@ _READ: dict[str, KnobDoc] = {
             "v7.2": "shmem_get_folio_gfp (7.2): userfaultfd_minor",
         },
     ),
+    "uffd_keeps_wp": KnobDoc(
+        what="registering again without write protection is -EBUSY",
+        sources={
+            "v5.10": "userfaultfd.h (5.10): no write protection of arm64",
+            "seed-2021": "userfaultfd.h (5.13): no write protection of arm64",
+            "v6.1": "userfaultfd.h (6.1): no write protection of arm64",
+            "v6.12": "userfaultfd_register (6.12): the new modes stand for the old",
+            "v7.2": "userfaultfd_register (7.2): the new modes stand for the old; seen on 7.2.13",
+            "v7.3": "userfaultfd_register (7.3): VM_UFFD_WP & ~vm_flags; seen on 7.3.4",
+        },
+    ),
     "walk_abort_has_level": KnobDoc(
         what="an abort injected for a stage-1 walk says the level",
         sources={

@@ -15,7 +15,7 @@ from reference_model.slot_ioctls import EEXIST, EFAULT, EINVAL, ENOENT, host_ste
 from reference_model.unpredictable import UndefinedError
 
 #: EBADF: nothing was registered, so there is no userfaultfd.
-EAGAIN, EBADF = -11, -9
+EAGAIN, EBADF, EBUSY = -11, -9, -16
 _MODES = {"missing": Uffd.MISSING, "minor": Uffd.MINOR, "wp": Uffd.WP}
 
 
@@ -44,6 +44,12 @@ class UffdOps:
         # vma_can_userfault: no memory of devices, minor faults of files alone.
         if memory.is_device or (mode & Uffd.MINOR and not memory.is_file):
             return host_step(EINVAL)
+        # Markers of write protection would be left that no mode describes.
+        drops_wp = not mode & Uffd.WP and any(
+            memory.uffd(page) & Uffd.WP for page in range(first, first + pages)
+        )
+        if drops_wp and memory.knobs.uffd_keeps_wp:
+            return host_step(EBUSY)
         slot, _ = self._memory.backing(op.gpa)
         # What has these modes among others keeps them all.
         changed = [page for page in range(first, first + pages) if mode & ~memory.uffd(page)]

@@ -60,12 +60,16 @@ def test_a_line_is_taken_over_only_where_the_value_is() -> None:
                     assert sources[before] not in sources[later], knob
 
 
-def test_v7_3_differs_from_v7_2_in_one_knob() -> None:
+def test_v7_3_differs_from_v7_2_in_two_knobs() -> None:
     assert STAGE2_KNOBS["v7.3"] == STAGE2_KNOBS["v7.2"]
     assert RACE_KNOBS["v7.3"] == RACE_KNOBS["v7.2"]
     new, old = (msgspec.structs.asdict(FAULT_KNOBS[name]) for name in ("v7.3", "v7.2"))
-    assert {knob for knob in new if new[knob] != old[knob]} == {"drops_blocks"}
+    assert {knob for knob in new if new[knob] != old[knob]} == {
+        "drops_blocks",
+        "uffd_keeps_wp",
+    }
     assert "(7.3): no unmap_huge_pmd_locked" in FAULT_KNOB_SOURCES["drops_blocks"].sources["v7.3"]
+    assert "VM_UFFD_WP" in FAULT_KNOB_SOURCES["uffd_keeps_wp"].sources["v7.3"]
     assert KNOB_SOURCES["split"].sources["v7.3"] == "as in v7.2: kvm_pgtable_stage2_split(), v7.2"
 
 
