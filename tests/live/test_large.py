@@ -23,7 +23,7 @@ _IPA_BITS = 48
 def _in_pages() -> sc.PgtableScenario:
     """1 GiB whose IPA and PA disagree below the size of a block: 262,144 leaves."""
     step = sc.Map(ipa=_GIB, size=_GIB, pa=4 * _GIB + _PAGE, prot="rw")
-    return _scenario("large-1g-in-pages", [step, sc.Wrprotect(ipa=_GIB, size=_GIB)])
+    return _scenario("large-1g-in-pages", [step, sc.WrProtect(ipa=_GIB, size=_GIB)])
 
 
 def _scattered() -> sc.PgtableScenario:
@@ -47,7 +47,9 @@ def _page(ipa: int) -> sc.Map:
 
 
 def _scenario(ident: str, steps: list[sc.PgtableOp]) -> sc.PgtableScenario:
-    return sc.PgtableScenario(id=ident, granule="4K", ipa_bits=_IPA_BITS, steps=tuple(steps))
+    return sc.PgtableScenario(
+        schema=1, id=ident, granule="4K", ipa_bits=_IPA_BITS, steps=tuple(steps)
+    )
 
 
 @pytest.mark.parametrize("kernel", ["debian:bullseye", "debian:trixie", "debian:sid"])
