@@ -34,6 +34,9 @@ _FIPA_STEP = 1 << 12
 #: fault, a notifier's retry and a map.
 _MAX_FAULTS = 24
 
+#: The largest block of DC ZVA in bytes (DCZID_EL0.BS).
+_ZVA_LARGEST = 2048
+
 Call = tuple[Any, ...]
 
 
@@ -117,6 +120,8 @@ class GuestMemory:
         self.has_uffd = False
         #: Where more than one outcome is right.
         self.chooser = Chooser()
+        #: What calls returned, by their offset in a page (Environment.zva_keeps_code).
+        self.called: dict[int, set[int]] = {}
 
     def copied(self) -> GuestMemory:
         """The same VM, to go another way from here on."""
@@ -124,8 +129,14 @@ class GuestMemory:
         other.chooser = Chooser()
         other.stage2 = self.stage2.copied()
         other.slots = {ident: slot.copied(other.chooser) for ident, slot in self.slots.items()}
+        other.called = {offset: set(values) for offset, values in self.called.items()}
         other.rings = tuple(ring.copied() for ring in self.rings)
         return other
+
+    def keeps_code(self, gpa: int) -> bool:
+        """True where a call may run what was called before, and has been cleared since."""
+        told_apart = self.env.zva_keeps_code and gpa % _ZVA_LARGEST != 0
+        return told_apart and gpa % self.env.page_size in self.called
 
     def slot_at(self, gfn: int) -> Slot | None:
         """The slot that holds a guest frame."""

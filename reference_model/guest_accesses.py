@@ -71,10 +71,24 @@ class GuestAccesses:
         effect = self._access(op, "x", is_fetch=True)
         data = None
         if effect.completed:
-            data = self._call(op.gpa)
+            data = self._fetched(op.gpa)
             if data is None:
                 effect = replace(effect, injected={"ec": "undef"})
         return _step(effect, exit=_exit(effect, op.gpa, 4, None), data=data)
+
+    def _fetched(self, gpa: int) -> int | None:
+        """As :meth:`_call`; zeroes may be met by what was called at that offset of a page before.
+
+        Pages that are freed come back soon, so it may be any page's.
+        """
+        data = self._call(gpa)
+        offset = gpa % self._env.page_size
+        if data is not None:
+            self._memory.called.setdefault(offset, set()).add(data)
+        elif self._memory.keeps_code(gpa):
+            ways = [None, *sorted(self._memory.called[offset])]
+            return ways[self._memory.chooser.pick(len(ways))]
+        return data
 
     def _call(self, gpa: int) -> int | None:
         """w0 after a call to gpa, None for an undefined instruction (a zero word)."""

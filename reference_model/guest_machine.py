@@ -133,6 +133,8 @@ class GuestMachine:
         """True where :meth:`step` may ask the chooser."""
         if isinstance(op, (sc.Cas, sc.DcCivac)):
             return True
+        if isinstance(op, sc.Exec) and self.memory.keeps_code(op.gpa):
+            return True
         return any(slot.memory.may_choose() for slot in self.memory.slots.values())
 
     def fingerprint(self) -> object:

@@ -89,6 +89,7 @@ def profile_for_release(release: str) -> ProfileChoice:
     return ProfileChoice(profile, note)
 
 
+_SWITCHES = ("fwb", "dic", "tlb_range", "haf", "xnx", "lpa2", "zva_keeps_code")
 _PAGE_SHIFT = {"4K": 12, "16K": 14, "64K": 16}
 
 
@@ -106,6 +107,10 @@ class Environment(Struct, frozen=True, kw_only=True):
     haf: bool = True
     xnx: bool = True
     lpa2: bool = False
+    #: QEMU before 8.2 runs translated code of a page again that DC ZVA has cleared, unless it began
+    #: where a block of DC ZVA does ("accel/tcg: Forward probe size on to notdirty_write"). Kernels
+    #: clear pages by DC ZVA.
+    zva_keeps_code: bool = False
     #: "vhe", "nvhe", "hvhe" or "protected".
     mode: str = "vhe"
 
@@ -136,17 +141,17 @@ class Environment(Struct, frozen=True, kw_only=True):
                 if text not in ("vhe", "nvhe", "hvhe", "protected"):
                     raise ValueError(f"mode '{text}' is none of vhe, nvhe, hvhe, protected")
                 values[key] = text
-            elif key in ("fwb", "dic", "tlb_range", "haf", "xnx", "lpa2"):
+            elif key in _SWITCHES:
                 values[key] = _switch(key, text)
             else:
-                known = "granule, ipa_limit, mode, fwb, dic, tlb_range, haf, xnx, lpa2"
+                known = ", ".join(("granule", "ipa_limit", "mode", *_SWITCHES))
                 raise ValueError(f"no environment fact '{key}'; known: {known}")
         return cls(**values)  # type: ignore[arg-type]
 
     def facts(self) -> dict[str, str]:
         """The environment as the text that :meth:`parse` takes."""
         out = {"granule": self.granule, "ipa_limit": str(self.ipa_limit), "mode": self.mode}
-        for key in ("fwb", "dic", "tlb_range", "haf", "xnx", "lpa2"):
+        for key in _SWITCHES:
             out[key] = "on" if getattr(self, key) else "off"
         return out
 

@@ -17,7 +17,13 @@ from harness.targets.base import Condition, Health
 from harness.targets.console import Console
 from harness.targets.link import ChannelCommand, SshLink, signal_name
 from harness.targets.qemu_boot import Guest, boot
-from harness.targets.qemu_config import CONSOLE_DEVICE, QemuConfig, choose_accel, choose_cpu
+from harness.targets.qemu_config import (
+    CONSOLE_DEVICE,
+    QemuConfig,
+    choose_accel,
+    choose_cpu,
+    keeps_cleared_code,
+)
 from harness.targets.qemu_process import QemuProcess
 from harness.targets.scratch import remove_scratch
 from harness.targets.sysrq import ask_where_it_hangs
@@ -158,8 +164,11 @@ class QemuTarget:
     def _probe(self, link: SshLink) -> TargetInfo:
         facts = probe.ask(lambda argv: link.output(argv, timeout=PROBE_TIMEOUT)[1], self._name)
         probe.require_kvm(facts, self._name)
+        info = probe.target_info(facts, name=self._name, kind="qemu")
+        keeps_code = "on" if keeps_cleared_code(self.config) else "off"
         return msgspec.structs.replace(
-            probe.target_info(facts, name=self._name, kind="qemu"),
+            info,
+            env=info.env | {"zva_keeps_code": keeps_code},
             machine="virt",
             accel=self._accel,
             cpu=self._cpu,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a QEMU guest is made of, and the command line that makes it. Pure, but for two probes."""
+"""What a QEMU guest is made of, and the command line that makes it. Pure, but for its probes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import gzip
 import os
 import platform
 import re
+import subprocess
+from functools import lru_cache
 from pathlib import Path
 
 from msgspec import Struct
 
 from harness.vocabulary import Image, TargetError, UsageError
 
+#: From here on a write by DC ZVA drops all of the code that it writes over.
+_FORWARDS_PROBE_SIZE = (8, 2)
 #: Default CPU model: VHE, 48-bit IPA, and quick under TCG.
 DEFAULT_CPU = "neoverse-n1"
 #: For kernels with 16K or 64K pages, whose granule neoverse-n1 lacks at stage 2 in QEMU 7.2;
@@ -94,6 +98,24 @@ class Wiring(Struct, frozen=True, kw_only=True):
             serial=directory / "serial",
             qmp=directory / "qmp",
         )
+
+
+@lru_cache
+def qemu_version(program: str) -> tuple[int, int]:
+    """(major, minor) of what a QEMU says it is; (0, 0) where it does not say."""
+    try:
+        out = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=20, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return 0, 0
+    match = re.search(r"version (\d+)\.(\d+)", out)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def keeps_cleared_code(config: QemuConfig) -> bool:
+    """True where QEMU runs code again that DC ZVA cleared (Environment.zva_keeps_code)."""
+    return choose_accel(config) == "tcg" and qemu_version(config.qemu) < _FORWARDS_PROBE_SIZE
 
 
 def choose_accel(config: QemuConfig) -> str:

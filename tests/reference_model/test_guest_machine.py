@@ -220,3 +220,19 @@ def test_a_kernel_is_judged_by_the_newest_profile_not_newer(
     assert choice.profile is PROFILES[profile]
     assert note in choice.note
     assert bool(note) is bool(choice.note)
+
+
+def test_cleared_code_may_be_run_again_where_the_environment_says_so() -> None:
+    """What was called at that offset of any page, unless a block of DC ZVA begins there."""
+    step = sc.SlotAdd(slot=1, gpa=0x8000_0000, size=0x10000, backing=sc.Backing(prefill=True))
+    called = [sc.Exec(gpa=gpa) for gpa in (0x8000_3048, 0x8000_5048, 0x8000_3000)]
+    gone = sc.Remap(gpa=0x8000_4000, size=0x1000)
+    there = sc.HostWrite(gpa=0x8000_4008, size=8, value=5)
+    again = [sc.Exec(gpa=gpa) for gpa in (0x8000_4048, 0x8000_4000)]
+    scenario = guest(step, *called, gone, there, *again)
+    old = predict(scenario, PROFILES["v6.12"], Environment(zva_keeps_code=True)).steps[-2:]
+    assert {one.data for one in old[0].allowed} == {None, 3, 5}
+    assert all((one.injected is None) == (one.data is not None) for one in old[0].allowed)
+    new = predict(scenario, PROFILES["v6.12"], Environment()).steps[-2:]
+    for step_prediction in (old[1], *new):
+        assert [one.data for one in step_prediction.allowed] == [None]

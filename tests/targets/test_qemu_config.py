@@ -18,8 +18,10 @@ from harness.targets.qemu_config import (
     choose_accel,
     choose_cpu,
     command_line,
+    keeps_cleared_code,
     kernel_arguments,
     kernel_page_size,
+    qemu_version,
 )
 from harness.vocabulary import Image, TargetError, UsageError
 
@@ -45,6 +47,25 @@ def image_header(pages: int) -> bytes:
 
 def options(argv: list[str], name: str) -> list[str]:
     return [value for key, value in itertools.pairwise(argv) if key == name]
+
+
+@pytest.mark.parametrize(
+    ("told", "version", "keeps"),
+    [
+        ("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)", (7, 2), True),
+        ("QEMU emulator version 8.2.0", (8, 2), False),
+        ("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)", (10, 0), False),
+        ("something else", (0, 0), True),
+    ],
+)
+def test_an_old_qemu_keeps_code_that_dc_zva_cleared(
+    tmp_path: Path, told: str, version: tuple[int, int], keeps: bool
+) -> None:
+    program = tmp_path / "qemu"
+    program.write_text(f"#!/bin/sh\necho '{told}'\n")
+    program.chmod(0o755)
+    assert qemu_version(str(program)) == version
+    assert keeps_cleared_code(QemuConfig(qemu=str(program), accel="tcg")) is keeps
 
 
 @pytest.mark.parametrize(("cpus", "thread"), [({0, 1}, "multi"), ({5}, "single")])
