@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from unidiff import PatchSet
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,9 +42,10 @@ def test_every_patch_says_what_it_breaks_and_changes_one_file_of_kvm(
     assert len(patches) > 20
     for file in patches:
         broken = broken_kernels.load(file)
-        (changed,) = PatchSet(file.read_text(encoding="utf-8"))
-        assert "kvm" in changed.path
-        assert len(changed) == 1
+        lines = file.read_text(encoding="utf-8").splitlines()
+        (changed,) = [line for line in lines if line.startswith("+++ b/")]
+        assert "kvm" in changed
+        assert sum(line.startswith("@@ ") for line in lines) == 1
         assert broken.suites
 
 
