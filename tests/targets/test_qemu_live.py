@@ -12,6 +12,7 @@ import paramiko
 import pytest
 
 from harness.targets import (
+from harness.targets.qemu_config import keeps_cleared_code
     Health,
     QemuConfig,
     SplatKind,
@@ -61,7 +62,7 @@ def test_a_guest_is_what_it_was_asked_to_be(
         assert info.release == image.release
         assert (info.kind, info.accel, info.tracefs, info.modules) == ("qemu", "tcg", True, True)
         assert not info.missing
-        default = Environment()
+        default = Environment(zva_keeps_code=keeps_cleared_code(target.config))
         expected = {name: getattr(default, name) for name in Environment.__struct_fields__}
         seen = Environment.parse(info.env.items())
         assert {name: getattr(seen, name) for name in expected} == expected | differs
