@@ -155,6 +155,7 @@ def _target(plan: TargetPlan, count: int) -> list[Figure]:
             )
         others += [plan.open() for _ in range(1, plan.guests)]
         guests = [target, *others]
+        _build(Workload(scenarios), len(guests))
         clock, wall = _run(plan, guests, Workload(scenarios))
         figures.append(_share(plan, "guest", clock, wall))
         figures.append(_ceiling(plan, guests, clock, wall))

@@ -12,7 +12,6 @@ import paramiko
 import pytest
 
 from harness.targets import (
-from harness.targets.qemu_config import keeps_cleared_code
     Health,
     QemuConfig,
     SplatKind,
@@ -26,7 +25,7 @@ from harness.targets.qemu_config import keeps_cleared_code
     run,
     up,
 )
-from harness.targets.qemu_config import command_line
+from harness.targets.qemu_config import command_line, keeps_cleared_code
 from harness.vocabulary import BootError, Image, TargetError
 from reference_model.profiles import Environment
 from tests.execute import live
