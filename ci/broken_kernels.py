@@ -6,8 +6,8 @@
 
 SOURCE is a tree of Linux 6.12 and BUILD a folder outside of it that is configured (``make O=``) as
 docs/own-kernels.md says. Each patch in ci/broken-kernels is applied, the kernel built and run, and
-the patch taken back, also when this is ended; without NAME all of them, which takes three minutes
-each on two cores. Run in the project's virtual environment.
+the patch taken back, also when this is ended; without NAME all of them, which takes a minute or two
+each. Run in the project's virtual environment.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ _COUNT = {"pgtable": 150, "guest": 150, "race": 20}
 _SEED = 5
 #: Seconds for a kernel's build, and for a suite: where each scenario hangs, it is cut off.
 _BUILD_LIMIT, _RUN_LIMIT = 3600, 900
+#: Seconds that a suite which is cut off has to end its guest and tell what it has.
+_END_LIMIT = 120
 _MAKE = ("make", "-s", "ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-")
 #: What tells that a kernel is wrong.
 FINDINGS = ("DIVERGE", "CRASH", "HANG")
@@ -103,9 +105,11 @@ def run(suite: str, folder: Path) -> dict[str, int]:
             try:
                 out, _ = process.communicate(timeout=_RUN_LIMIT)
             except subprocess.TimeoutExpired:
-                # It ends its guest, and tells what it has.
-                process.send_signal(signal.SIGTERM)
-                out, _ = process.communicate()
+                process.terminate()
+                out, _ = process.communicate(timeout=_END_LIMIT)
+            except BaseException:
+                process.terminate()
+                raise
     found: list[dict[str, Any]] = json.loads(out)
     return dict(Counter(one["verdict"] for one in found))
 
@@ -145,6 +149,8 @@ def main() -> int:
     parser.add_argument("build", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help="a patch, or none: no patch")
     arguments = parser.parse_args()
+    # make runs in the one, and the harness in a place of its own.
+    source, folder = arguments.source.resolve(), arguments.build.resolve()
     # So that a patch is taken back then too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     known = {one.name: one for one in map(load, sorted(PATCHES.glob("*.patch")))}
@@ -154,9 +160,9 @@ def main() -> int:
     for name in arguments.names or ("none", *known):
         broken = known.get(name)
         suites = broken.suites if broken else SUITES
-        with applied(arguments.source, broken) if broken else contextlib.nullcontext():
-            build(arguments.source, arguments.build)
-            verdicts = {suite: run(suite, arguments.build) for suite in suites}
+        with applied(source, broken) if broken else contextlib.nullcontext():
+            build(source, folder)
+            verdicts = {suite: run(suite, folder) for suite in suites}
         data[name] = {"what": broken.what if broken else "nothing", "verdicts": verdicts}
         print(f"{name}: {verdicts}", flush=True)
         DATA.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n", encoding="utf-8")

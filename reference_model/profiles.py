@@ -80,11 +80,7 @@ def profile_for_release(release: str) -> ProfileChoice:
     profile = fitting[-1]
     note = ""
     if version != profile.since:
-        what = (
-            "newer than every profile"
-            if profile.name == dated[-1][1].name
-            else "between two profiles"
-        )
+        what = "newer than every profile" if profile is dated[-1][1] else "between two profiles"
         note = f"kernel {release} is {what}: judged by {profile.name}, the newest not newer"
     return ProfileChoice(profile, note)
 
