@@ -20,7 +20,9 @@ char *map_fresh(char *area, size_t size);
 /* Page n holds n. */
 void prefill(char *memory, size_t size);
 u64 page_code(size_t n);
-void fill_page(char *page, size_t page_size, u64 code);
+/* A page holds one value over and over. */
+void fill_page(char *page, size_t page_size, u64 value);
+bool page_is_filled(const char *page, size_t page_size, u64 value);
 
 /* device.c */
 

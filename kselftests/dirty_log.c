@@ -34,19 +34,18 @@ static void set_bit(u64 *bitmap, u64 page)
 
 static void record_dirty(const u64 *bitmap, u64 words)
 {
-	const char *comma = "";
+	const char *before = "[";
 	u64 i, word;
 
 	step_key("dirty");
-	record_text("[");
 	for (i = 0; i < words; i++) {
 		for (word = bitmap[i]; word; word &= word - 1) {
-			record_text("%s%llu", comma, (unsigned long long)
-				    (i * PAGES_PER_WORD + __builtin_ctzll(word)));
-			comma = ",";
+			record_word(before);
+			record_u64(i * PAGES_PER_WORD + __builtin_ctzll(word));
+			before = ",";
 		}
 	}
-	record_text("]");
+	record_word(*before == '[' ? "[]" : "]");
 }
 
 void dirty_get(struct vm *vm, u32 id)

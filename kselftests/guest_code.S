@@ -13,6 +13,9 @@
 
 #define SPSR_EL1H_DIF		0x2c5	/* EL1h; D, I and F masked, SError not */
 
+#define CPACR_FPEN		(3 << 20)	/* no trap of SIMD */
+#define MPIDR_AFF0		0xf		/* the vCPU's number, in KVM */
+
 	.macro	vector event
 	.balign	0x80
 	mrs	x9, tpidr_el1
@@ -33,6 +36,21 @@ guest_code:
 	.endr
 
 	.balign	0x80
+	/* A vCPU begins here. Registers of stage 1 are the host's to set: KVM traps them. */
+	.global	guest_start
+guest_start:
+	adr	x9, guest_code
+	msr	vbar_el1, x9
+	mov	x10, #CPACR_FPEN
+	msr	cpacr_el1, x10
+	mrs	x10, mpidr_el1
+	and	x10, x10, #MPIDR_AFF0
+	add	x9, x9, #RUNTIME_MAILBOXES - RUNTIME_CODE
+	add	x9, x9, x10, lsl #MAILBOX_SHIFT
+	msr	tpidr_el1, x9
+	isb
+	b	guest_next
+
 guest_exception:
 	mrs	x11, esr_el1
 	mrs	x12, far_el1

@@ -6,6 +6,10 @@
  * Everything is in one memslot inside [0x08000000, 0x0a000000), the range that
  * no scenario may use. The doorbell has no memory behind it: a store to it
  * leaves the guest, and says that a step is done.
+ *
+ * A guest begins with two pages of 4K: each costs it a fault, and a table walk after
+ * each exit. What is written often stands apart from the code: QEMU translates code
+ * anew, or looks whether it must, where a page with code in it is written to.
  */
 #ifndef HX_GUEST_LAYOUT_H
 #define HX_GUEST_LAYOUT_H
@@ -16,6 +20,7 @@
 #define RUNTIME_SLOT		499
 #define RUNTIME_CODE		0x08000000	/* vectors and the loop, one page of 4K */
 #define RUNTIME_MAILBOXES	0x08001000	/* one mailbox for each vCPU */
+#define RUNTIME_TABLE		0x08001800	/* stage-1, level 1: the first 32G */
 #define RUNTIME_TABLES		0x08002000	/* stage-1: level 0, then level 1 as needed */
 #define RUNTIME_SIZE		0x00220000	/* a multiple of 64K */
 #define RUNTIME_DOORBELL	0x09000000
@@ -45,7 +50,8 @@
 #define EVENT_OTHER		4
 
 /* struct mailbox */
-#define MAILBOX_SIZE		128
+#define MAILBOX_SHIFT		7
+#define MAILBOX_SIZE		(1 << MAILBOX_SHIFT)
 #define MAILBOX_OP		0
 #define MAILBOX_CLEAN		4
 #define MAILBOX_ADDRESS		8

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Filled memory that is kept from one scenario to the next. */
 #define _GNU_SOURCE
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -28,10 +27,7 @@ bool is_kept(const char *area)
 /* A page that is no longer what prefill() wrote is written anew. */
 static void restore(char *page, size_t page_size, u64 code)
 {
-	u64 first;
-
-	memcpy(&first, page, sizeof(first));
-	if (first == code && !memcmp(page, page + sizeof(code), page_size - sizeof(code)))
+	if (page_is_filled(page, page_size, code))
 		return;
 	fill_page(page, page_size, code);
 	memory_clean(page, page_size);

@@ -16,12 +16,17 @@
 
 #define FIRST_ROOM	32
 #define MAX_DUMPED	1024
+#define MAX_TOLD	64
 
 static char reason[320] = "the white-box module is not loaded";
 static u64 features;
 static struct hx_leaf_run *runs;
 static u32 room;
 static bool dumps;		/* leaves are read from what the kernel prints */
+
+/* The leaves that the last record of this scenario has; -1: none, or too many. */
+static struct hx_leaf_run told_runs[MAX_TOLD];
+static int told = -1;
 
 void live_start(missing_fn missing)
 {
@@ -95,17 +100,27 @@ static u32 read_leaves(const struct vm *vm)
 static void record_run(const struct hx_leaf_run *run)
 {
 	static const char *const attrs[] = {
-		[HX_ATTR_NORMAL] = "normal",
-		[HX_ATTR_NC] = "nc",
-		[HX_ATTR_DEVICE] = "device",
-		[HX_ATTR_OTHER] = "other",
+		[HX_ATTR_NORMAL] = ",\"normal\",",
+		[HX_ATTR_NC] = ",\"nc\",",
+		[HX_ATTR_DEVICE] = ",\"device\",",
+		[HX_ATTR_OTHER] = ",\"other\",",
 	};
 
-	record_text("[%llu,%llu,0,\"%s%s%s\",0,%s,\"%s\",%u]", (unsigned long long)run->ipa,
-		    1ULL << run->shift, run->prot & HX_PROT_R ? "r" : "",
-		    run->prot & HX_PROT_W ? "w" : "", run->prot & HX_PROT_X ? "x" : "",
-		    run->attr & HX_ATTR_AF ? "true" : "false",
-		    attrs[run->attr & HX_ATTR_MASK & 3], run->count);
+	record_word("[");
+	record_u64(run->ipa);
+	record_word(",");
+	record_u64(1ULL << run->shift);
+	record_word(",0,\"");
+	if (run->prot & HX_PROT_R)
+		record_word("r");
+	if (run->prot & HX_PROT_W)
+		record_word("w");
+	if (run->prot & HX_PROT_X)
+		record_word("x");
+	record_word(run->attr & HX_ATTR_AF ? "\",0,true" : "\",0,false");
+	record_word(attrs[run->attr & HX_ATTR_MASK & 3]);
+	record_u64(run->count);
+	record_word("]");
 }
 
 /* As read_leaves(), but -1 where what is printed does not show all of them, or their type. */
@@ -123,23 +138,50 @@ static int read_dump(const struct vm *vm)
 	return dump_leaves(vm->fd, RESERVED_START, RESERVED_END, runs, room);
 }
 
+/* Whether the step before showed the same; what it showed is now what there is. */
+static bool as_before(u32 nr)
+{
+	size_t size = nr * sizeof(*runs);
+	bool same = told == (int)nr && !memcmp(told_runs, runs, size);
+
+	if (!same && nr <= ARRAY_SIZE(told_runs)) {
+		memcpy(told_runs, runs, size);
+		told = nr;
+	} else if (!same) {
+		told = -1;
+	}
+	return same;
+}
+
+void live_begin(void)
+{
+	told = -1;
+}
+
 void live_record(struct vm *vm)
 {
 	int i, nr;
 
-	if (!dumps && !(features & HX_FEATURE_LIVE_LEAVES))
+	if ((!dumps && !(features & HX_FEATURE_LIVE_LEAVES)) || record_is_muted())
 		return;
 	nr = dumps ? read_dump(vm) : (int)read_leaves(vm);
-	if (nr < 0)
+	if (nr < 0) {
+		told = -1;
 		return;
+	}
+	if (as_before(nr)) {
+		step_key("leaves_delta");
+		record_word("[");
+		record_u64(nr);
+		record_word(",0,[]]");
+		return;
+	}
 	step_key("leaves");
-	record_text("[");
 	for (i = 0; i < nr; i++) {
-		if (i)
-			record_text(",");
+		record_word(i ? "," : "[");
 		record_run(&runs[i]);
 	}
-	record_text("]");
+	record_word(nr ? "]" : "[]");
 }
 
 /* --- ageing ------------------------------------------------------------------------- */

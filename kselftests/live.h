@@ -16,7 +16,10 @@ void live_start_ageing(void);
 /* Unloads it; system calls only. */
 void live_stop(void);
 
-/* Adds the leaves of the VM's stage-2 table to the record. */
+/* A scenario begins: its first record has the leaves in full. */
+void live_begin(void);
+
+/* Adds the leaves of the VM's stage-2 table to the record, or that they are as before. */
 void live_record(struct vm *vm);
 
 /* Ages the pages in [start, start + size); why that cannot be done, or NULL. */

@@ -14,6 +14,7 @@
 #include "race_team.h"
 #include "race_trace.h"
 #include "record.h"
+#include "stage1.h"
 #include "trace.h"
 #include "tracefs.h"
 #include "vm.h"
@@ -208,7 +209,7 @@ static void run_branches(struct vm *vm, const struct race_block *block, u32 vari
 
 	if (!block->branches || block->branches > MAX_BRANCHES)
 		scenario_infra("%zu branches are more than %d", block->branches, MAX_BRANCHES);
-	/* The branches do not make stage-1 tables: they would make them at once. */
+	/* The branches make no stage-1 tables: they would make them at once. */
 	for (i = 0; block->words && i < block->words->count; i++)
 		stage1_cover(vm, block->words->pages[i]);
 	if (block->hold)

@@ -17,6 +17,7 @@
 /* Text is written out after so many seconds, or when it is so much. */
 #define DUE_SECONDS	0.15
 #define DUE_BYTES	(64UL << 10)
+#define LONGEST_NUMBER	20
 
 struct shared *shared;
 
@@ -124,13 +125,18 @@ bool record_is_captured(void)
 	return captured.text;
 }
 
+static void __noreturn capture_overflows(void)
+{
+	scenario_infra("the steps of a branch do not fit into %zu bytes", captured.size);
+}
+
 static void capture_text(const char *fmt, va_list args)
 {
 	size_t left = captured.size - captured.used;
 	int length = vsnprintf(captured.text + captured.used, left, fmt, args);
 
 	if (length < 0 || (size_t)length >= left)
-		scenario_infra("the steps of a branch do not fit into %zu bytes", captured.size);
+		capture_overflows();
 	captured.used += length;
 }
 
@@ -143,6 +149,11 @@ void record_replay(u32 from)
 bool record_is_replay(void)
 {
 	return replayed < to_replay;
+}
+
+bool record_is_muted(void)
+{
+	return muted;
 }
 
 void record_beat(void)
@@ -172,6 +183,45 @@ void record_text(const char *fmt, ...)
 	used += length;
 }
 
+static void put(const char *text, size_t length)
+{
+	if (captured.text) {
+		if (length >= captured.size - captured.used)
+			capture_overflows();
+		memcpy(captured.text + captured.used, text, length + 1);
+		captured.used += length;
+	} else if (length >= room()) {
+		shared->full = true;
+	} else if (!muted) {
+		memcpy(shared->text + used, text, length + 1);
+		used += length;
+	}
+}
+
+void record_word(const char *text)
+{
+	put(text, strlen(text));
+}
+
+void record_u64(u64 value)
+{
+	char digits[LONGEST_NUMBER + 1], *at = digits + LONGEST_NUMBER;
+
+	*at = '\0';
+	do {
+		*--at = '0' + value % 10;
+		value /= 10;
+	} while (value);
+	put(at, digits + LONGEST_NUMBER - at);
+}
+
+void record_s64(s64 value)
+{
+	if (value < 0)
+		put("-", 1);
+	record_u64(value < 0 ? -(u64)value : (u64)value);
+}
+
 void record_json_string(const char *text)
 {
 	record_text("\"");
@@ -188,7 +238,7 @@ void record_json_string(const char *text)
 
 void record_commit(void)
 {
-	record_text("\n");
+	record_word("\n");
 	__atomic_store_n(&shared->committed, used, __ATOMIC_RELEASE);
 	if (sync_lines)
 		record_flush();
@@ -240,29 +290,35 @@ void step_begin(void)
 		record_beat();
 		return;
 	}
-	record_text("# step {\"n\":%u", shared->steps);
+	record_word("# step {\"n\":");
+	record_u64(shared->steps);
 	__atomic_store_n(&shared->beats, shared->beats + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&shared->steps, shared->steps + 1, __ATOMIC_RELEASE);
 }
 
 void step_key(const char *key)
 {
-	record_text(",\"%s\":", key);
+	record_word(",\"");
+	record_word(key);
+	record_word("\":");
 }
 
 void step_s64(const char *key, s64 value)
 {
-	record_text(",\"%s\":%lld", key, (long long)value);
+	step_key(key);
+	record_s64(value);
 }
 
 void step_u64(const char *key, u64 value)
 {
-	record_text(",\"%s\":%llu", key, (unsigned long long)value);
+	step_key(key);
+	record_u64(value);
 }
 
 void step_null(const char *key)
 {
-	record_text(",\"%s\":null", key);
+	step_key(key);
+	record_word("null");
 }
 
 void step_end(void)
@@ -271,7 +327,7 @@ void step_end(void)
 		muted = false;
 		return;
 	}
-	record_text("}");
+	record_word("}");
 	if (captured.text) {
 		/* The comma in front of its first channel. */
 		captured.text[captured.step] = '{';

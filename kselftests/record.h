@@ -62,6 +62,11 @@ bool record_is_sync(void);
 /* Appends text; only lines that were committed are ever written. */
 void record_text(const char *fmt, ...) __printf(1, 2);
 
+/* The same without printf(), which costs more than what it writes. */
+void record_word(const char *text);
+void record_u64(u64 value);
+void record_s64(s64 value);
+
 /* Appends text as a JSON string, quotes included. */
 void record_json_string(const char *text);
 
@@ -101,6 +106,8 @@ bool record_is_captured(void);
  */
 void record_replay(u32 from);
 bool record_is_replay(void);
+/* The step that runs is of these. */
+bool record_is_muted(void);
 
 /* A sign of life where no step begins for long. */
 void record_beat(void);

@@ -178,12 +178,16 @@ void stats_record(struct vm *vm)
 {
 	if (ran) {
 		step_key("stats");
-		record_text("{\"" MMIO_USER "\":%lld,\"" MMIO_KERNEL "\":%lld}",
-			    (long long)exits.user, (long long)exits.kernel);
+		record_word("{\"" MMIO_USER "\":");
+		record_s64(exits.user);
+		record_word(",\"" MMIO_KERNEL "\":");
+		record_s64(exits.kernel);
+		record_word("}");
 	} else if (host_step) {
 		step_key("stats");
-		record_text("{\"" FLUSHES "\":%llu}",
-			    (unsigned long long)(flushes(vm) - flushes_before));
+		record_word("{\"" FLUSHES "\":");
+		record_u64(flushes(vm) - flushes_before);
+		record_word("}");
 	}
 	stats_forget();
 }

@@ -323,7 +323,6 @@ static void on_event(const char *data, size_t size)
 
 static void collect(void)
 {
-	own_pid = getpid();
 	if (!trace_ring_read(on_event))
 		lost = true;
 }
@@ -338,6 +337,7 @@ static void forget(void)
 
 void trace_begin(void)
 {
+	own_pid = getpid();
 	collect();
 	/* A scenario that was killed may have left more than the buffers hold. */
 	lost = false;
@@ -362,13 +362,17 @@ static void check_guest(void)
 
 static void record_call(const struct call *call)
 {
-	if (call->relax)
-		record_text("[\"relax\",%llu,%llu,%d]", (unsigned long long)call->ipa,
-			    (unsigned long long)call->prot, call->ret);
-	else
-		record_text("[\"map\",%llu,%llu,%llu,%d]", (unsigned long long)call->ipa,
-			    (unsigned long long)call->size, (unsigned long long)call->prot,
-			    call->ret);
+	record_word(call->relax ? "[\"relax\"," : "[\"map\",");
+	record_u64(call->ipa);
+	if (!call->relax) {
+		record_word(",");
+		record_u64(call->size);
+	}
+	record_word(",");
+	record_u64(call->prot);
+	record_word(",");
+	record_s64(call->ret);
+	record_word("]");
 }
 
 void trace_record(void)
@@ -383,19 +387,19 @@ void trace_record(void)
 		step_u64("faults", faults);
 	if (have_maps) {
 		step_key("maps");
-		record_text("[");
 		for (i = 0; i < call_count; i++) {
-			if (i)
-				record_text(",");
+			record_word(i ? "," : "[");
 			record_call(&calls[i]);
 		}
-		record_text("]");
+		record_word(call_count ? "]" : "[]");
 	}
 	if (have_marks) {
 		step_key("marks");
-		for (i = 0; i < mark_count; i++)
-			record_text("%s%llu", i ? "," : "[", (unsigned long long)marks[i]);
-		record_text(mark_count ? "]" : "[]");
+		for (i = 0; i < mark_count; i++) {
+			record_word(i ? "," : "[");
+			record_u64(marks[i]);
+		}
+		record_word(mark_count ? "]" : "[]");
 	}
 	forget();
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "record.h"
+#include "stage1.h"
 #include "trace.h"
 #include "vm.h"
 
@@ -15,21 +16,17 @@
 	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(reg))
 
 #define SCTLR_EL1	ARM64_SYS_REG(3, 0, 1, 0, 0)
-#define CPACR_EL1	ARM64_SYS_REG(3, 0, 1, 0, 2)
 #define TTBR0_EL1	ARM64_SYS_REG(3, 0, 2, 0, 0)
 #define TCR_EL1		ARM64_SYS_REG(3, 0, 2, 0, 2)
 #define MAIR_EL1	ARM64_SYS_REG(3, 0, 10, 2, 0)
 #define ID_AA64MMFR1_EL1 ARM64_SYS_REG(3, 0, 0, 7, 1)
 #define HAFDBS		0xfUL
-#define VBAR_EL1	ARM64_SYS_REG(3, 0, 12, 0, 0)
-#define TPIDR_EL1	ARM64_SYS_REG(3, 0, 13, 0, 4)
 
 /* RES1 bits of ARMv8.0, MMU and caches on. */
 #define SCTLR_VALUE	(0x30d00800UL | 1UL << 12 | 1UL << 2 | 1UL << 0)
 #define SCTLR_M		1UL
-#define CPACR_FPEN	(3UL << 20)	/* no trap of SIMD */
-/* 48-bit VA in TTBR0, 4K granule, walks inner shareable write-back, 48-bit PA. */
-#define TCR_TTBR0	(16UL | 1UL << 8 | 1UL << 10 | 3UL << 12 | 5UL << 32)
+/* 4K granule, walks inner shareable write-back, 48-bit PA; T0SZ as the tables need it. */
+#define TCR_TTBR0	(1UL << 8 | 1UL << 10 | 3UL << 12 | 5UL << 32)
 #define TCR_EPD1	(1UL << 23)	/* no walks of TTBR1 */
 #define TCR_TTBR1	(16UL << 16 | 1UL << 24 | 1UL << 26 | 3UL << 28 | 2UL << 30)
 #define TCR_HA		(1UL << 39)	/* walks set the access flag */
@@ -85,6 +82,24 @@ static void restart(struct vcpu *vcpu)
 	set_reg(vcpu, CORE_REG(regs.pc), RUNTIME_CODE + (guest_next - guest_code));
 }
 
+/* TCR_EL1 for accesses by the tables of the runtime alone. */
+static u64 own_tcr(const struct vm *vm)
+{
+	return TCR_TTBR0 | stage1_t0sz(vm) | TCR_EPD1;
+}
+
+static void set_tables(struct vm *vm, struct vcpu *vcpu)
+{
+	set_reg(vcpu, TCR_EL1, own_tcr(vm));
+	set_reg(vcpu, TTBR0_EL1, stage1_base(vm));
+}
+
+void vcpu_new_tables(struct vm *vm, u32 index)
+{
+	set_tables(vm, &vm->vcpu[index]);
+	vm->vcpu[index].stale = true;
+}
+
 void vcpu_create(struct vm *vm, u32 index)
 {
 	struct vcpu *vcpu = &vm->vcpu[index];
@@ -107,13 +122,9 @@ void vcpu_create(struct vm *vm, u32 index)
 	ring_map(vm, index);
 
 	set_reg(vcpu, MAIR_EL1, MAIR_VALUE);
-	set_reg(vcpu, TCR_EL1, TCR_TTBR0 | TCR_EPD1);
-	set_reg(vcpu, TTBR0_EL1, RUNTIME_TABLES);
-	set_reg(vcpu, VBAR_EL1, RUNTIME_CODE);
-	set_reg(vcpu, TPIDR_EL1, mailbox);
-	set_reg(vcpu, CPACR_EL1, CPACR_FPEN);
+	set_tables(vm, vcpu);
 	set_reg(vcpu, SCTLR_EL1, vm->stage1_off ? SCTLR_VALUE & ~SCTLR_M : SCTLR_VALUE);
-	restart(vcpu);
+	set_reg(vcpu, CORE_REG(regs.pc), RUNTIME_CODE + (guest_start - guest_code));
 }
 
 void vcpu_end(struct vm *vm, u32 index)
@@ -200,13 +211,14 @@ static u64 wanted_tcr(struct vm *vm, struct vcpu *vcpu, const struct access *acc
 	u64 tcr = 0;
 
 	if (access->walk) {
-		tcr = TCR_TTBR0 | TCR_TTBR1;
+		tcr = TCR_TTBR0 | stage1_t0sz(vm) | TCR_TTBR1;
 		if (vm->walks_without_af == access->tables + 1)
 			tcr |= TCR_HA;
-	} else if (vcpu->walks) {
-		tcr = TCR_TTBR0 | TCR_EPD1;
+	} else if (vcpu->walks || vcpu->stale) {
+		tcr = own_tcr(vm);
 	}
 	vcpu->walks = access->walk;
+	vcpu->stale = false;
 	return tcr;
 }
 

@@ -48,15 +48,18 @@ static void record_exit(const struct outcome *out)
 	}
 	step_key("exit");
 	if (out->reason == KVM_EXIT_MMIO) {
-		record_text("{\"reason\":\"mmio\",\"gpa\":%llu,\"len\":%u,\"write\":%s",
-			    (unsigned long long)out->gpa, out->mmio_len,
-			    out->write ? "true" : "false");
+		record_word("{\"reason\":\"mmio\",\"gpa\":");
+		record_u64(out->gpa);
+		record_word(",\"len\":");
+		record_u64(out->mmio_len);
+		record_word(out->write ? ",\"write\":true,\"data\":" : ",\"write\":false");
 		if (out->write)
-			record_text(",\"data\":%llu", (unsigned long long)out->mmio_data);
-		record_text("}");
+			record_u64(out->mmio_data);
+		record_word("}");
 	} else if (out->reason == KVM_EXIT_ARM_NISV) {
-		record_text("{\"reason\":\"arm_nisv\",\"gpa\":%llu,\"write\":%s}",
-			    (unsigned long long)out->gpa, out->write ? "true" : "false");
+		record_word("{\"reason\":\"arm_nisv\",\"gpa\":");
+		record_u64(out->gpa);
+		record_word(out->write ? ",\"write\":true}" : ",\"write\":false}");
 	} else if (exit_name(out->reason)) {
 		record_text("{\"reason\":\"%s\"}", exit_name(out->reason));
 	} else {
@@ -78,11 +81,14 @@ static void record_injected(const struct mailbox *mailbox)
 		record_text("{\"ec\":\"undef\"}");
 	} else if (ec == EC_IABT_CUR || ec == EC_DABT_CUR) {
 		step_key("injected");
-		record_text("{\"ec\":\"%s\",\"fsc\":%u", ec == EC_IABT_CUR ? "iabt" : "dabt",
-			    (u32)ESR_FSC(mailbox->esr));
-		if (!ESR_FNV(mailbox->esr))
-			record_text(",\"far\":%llu", (unsigned long long)mailbox->far);
-		record_text("}");
+		record_word(ec == EC_IABT_CUR ? "{\"ec\":\"iabt\",\"fsc\":" :
+						"{\"ec\":\"dabt\",\"fsc\":");
+		record_u64(ESR_FSC(mailbox->esr));
+		if (!ESR_FNV(mailbox->esr)) {
+			record_word(",\"far\":");
+			record_u64(mailbox->far);
+		}
+		record_word("}");
 	} else {
 		step_key("injected");
 		record_text("{\"ec\":\"%#x\"}", (u32)ec);

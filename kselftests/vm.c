@@ -11,6 +11,7 @@
 
 #include "live.h"
 #include "record.h"
+#include "stage1.h"
 #include "stats.h"
 #include "trace.h"
 #include "vm.h"
@@ -33,17 +34,6 @@
 #define KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES	229
 #endif
 #define RING_ENTRY_SIZE		16
-
-/* Stage-1 descriptors: 4K granule, identity map, EL1 read-write-execute. */
-#define DESC_VALID		(1UL << 0)
-#define DESC_TABLE		(1UL << 1)
-#define DESC_ATTR_NORMAL	(0UL << 2)	/* MAIR_EL1.Attr0 */
-#define DESC_SH_INNER		(3UL << 8)
-#define DESC_AF			(1UL << 10)
-#define DESC_UXN		(1UL << 54)
-
-#define TABLE_ENTRIES		512
-#define MAX_TABLES		((RUNTIME_CODE + RUNTIME_SIZE - RUNTIME_TABLES) / SZ_4K)
 
 int kvm_ioctl(int fd, unsigned long request, const void *argument)
 {
@@ -71,38 +61,12 @@ void step_finish(struct vm *vm)
 		record_stream();
 }
 
-/* --- stage-1 tables --------------------------------------------------------- */
-
-static u64 *runtime_memory(struct vm *vm, u64 gpa)
-{
-	return (u64 *)(vm->runtime + (gpa - RESERVED_START));
-}
-
-static u64 new_table(struct vm *vm)
-{
-	if (vm->tables == MAX_TABLES)
-		scenario_infra("no room for another stage-1 table");
-	memset(runtime_memory(vm, RUNTIME_TABLES + SZ_4K * vm->tables), 0, SZ_4K);
-	return RUNTIME_TABLES + SZ_4K * vm->tables++;
-}
-
-void stage1_cover(struct vm *vm, u64 gpa)
-{
-	u64 *level0 = runtime_memory(vm, RUNTIME_TABLES) + (gpa >> 39) % TABLE_ENTRIES;
-	u64 *level1;
-
-	if (!*level0)
-		*level0 = new_table(vm) | DESC_VALID | DESC_TABLE;
-	level1 = runtime_memory(vm, *level0 & ~(SZ_4K - 1)) + (gpa >> 30) % TABLE_ENTRIES;
-	if (*level1)
-		return;
-	*level1 = (gpa & ~(SZ_1G - 1)) | DESC_VALID | DESC_ATTR_NORMAL | DESC_SH_INNER |
-		  DESC_AF | DESC_UXN;
-	/* An invalid entry is in no TLB; the walker only has to see the new one. */
-	asm volatile("dsb ish" : : : "memory");
-}
-
 /* --- the VM ------------------------------------------------------------------ */
+
+char *runtime_memory(struct vm *vm, u64 gpa)
+{
+	return vm->runtime + (gpa - RESERVED_START);
+}
 
 /* The same memory for every VM of this process; what stood in it is cleared. */
 static char *runtime_area(void)
@@ -129,10 +93,8 @@ static void add_runtime_slot(struct vm *vm)
 		scenario_infra("no memory for the runtime: %s", strerror(errno));
 	memcpy(runtime_memory(vm, RUNTIME_CODE), guest_code, code);
 	memory_clean(vm->runtime, code);
-	/* Written to now, or the guest would find the read-only zero page. */
-	memset(runtime_memory(vm, RUNTIME_MAILBOXES), 0, SZ_4K);
-	new_table(vm);
-	stage1_cover(vm, RUNTIME_CODE);
+	memset(runtime_memory(vm, RUNTIME_MAILBOXES), 0, MAX_VCPUS * MAILBOX_SIZE);
+	stage1_begin(vm);
 
 	region.userspace_addr = (u64)vm->runtime;
 	ret = kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region);
@@ -140,9 +102,29 @@ static void add_runtime_slot(struct vm *vm)
 		scenario_infra("slot of the runtime: %s", strerror(-ret));
 }
 
-static int create_vm(int kvm, u32 ipa_bits)
+/* /dev/kvm, and what it says of itself: the same for every VM of this process. */
+static struct {
+	int fd;
+	int run_size;		/* bytes to map of each vCPU */
+	int ipa_bits;		/* at most; 0 or less: one size only */
+} kvm = { .fd = -1 };
+
+static void open_kvm(void)
 {
-	int limit = kvm_has(kvm, KVM_CAP_ARM_VM_IPA_SIZE);
+	if (kvm.fd >= 0)
+		return;
+	kvm.fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (kvm.fd < 0)
+		scenario_infra("/dev/kvm: %s", strerror(errno));
+	kvm.run_size = kvm_ioctl(kvm.fd, KVM_GET_VCPU_MMAP_SIZE, NULL);
+	if (kvm.run_size < 0)
+		scenario_infra("KVM_GET_VCPU_MMAP_SIZE: %s", strerror(-kvm.run_size));
+	kvm.ipa_bits = kvm_has(kvm.fd, KVM_CAP_ARM_VM_IPA_SIZE);
+}
+
+static int create_vm(u32 ipa_bits)
+{
+	int limit = kvm.ipa_bits;
 	int fd;
 
 	/* 0: a kernel or CPU that knows one size only. */
@@ -150,7 +132,7 @@ static int create_vm(int kvm, u32 ipa_bits)
 		limit = 40;
 	if (ipa_bits > (u32)limit)
 		scenario_skip("needs an IPA size of %u bits, this machine has %d", ipa_bits, limit);
-	fd = kvm_ioctl(kvm, KVM_CREATE_VM, (const void *)KVM_VM_TYPE_ARM_IPA_SIZE((u64)ipa_bits));
+	fd = kvm_ioctl(kvm.fd, KVM_CREATE_VM, (const void *)KVM_VM_TYPE_ARM_IPA_SIZE((u64)ipa_bits));
 	if (fd < 0)
 		scenario_infra("KVM_CREATE_VM: %s", strerror(-fd));
 	return fd;
@@ -230,7 +212,6 @@ static struct vm *new_vm(u32 vcpus)
 	if (!vm || vcpus < 1 || vcpus > MAX_VCPUS)
 		scenario_infra("cannot have a VM with %u vCPUs", vcpus);
 	vm->vcpus = vcpus;
-	vm->kvm = -1;
 	vm->fd = -1;
 	vm->uffd = -1;
 	vm->stats = -1;
@@ -247,23 +228,19 @@ struct vm *vm_create(struct vm_config config)
 	struct vm *vm = new_vm(config.vcpus);
 	u32 i;
 
-	vm->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (vm->kvm < 0)
-		scenario_infra("/dev/kvm: %s", strerror(errno));
-	vm->run_size = kvm_ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, NULL);
-	if (vm->run_size < 0)
-		scenario_infra("KVM_GET_VCPU_MMAP_SIZE: %s", strerror(-vm->run_size));
-
+	open_kvm();
+	vm->run_size = kvm.run_size;
 	vm->page_size = sysconf(_SC_PAGESIZE);
 	vm->clean_stores = memory_needs_cleaning();
 	vm->stage1_off = config.stage1_off;
 	vm->ipa_bits = config.ipa_bits;
-	vm->fd = create_vm(vm->kvm, config.ipa_bits);
+	vm->fd = create_vm(config.ipa_bits);
 	set_abilities(vm, &config);
 	add_runtime_slot(vm);
 	for (i = 0; i < vm->vcpus; i++)
 		vcpu_create(vm, i);
 	trace_begin();
+	live_begin();
 	stats_forget();
 	return vm;
 }
@@ -286,7 +263,6 @@ void vm_end(void)
 		close_one(vm->fd);
 		close_one(vm->uffd);
 		close_one(vm->stats);
-		close_one(vm->kvm);
 	}
 	for (i = 0; vm && i < vm->slots; i++)
 		if (vm->slot[i].used)

@@ -18,7 +18,7 @@ struct ring_entry {
 	u64 offset;
 };
 
-/* The page at RUNTIME_MAILBOXES is an array of these; see guest_layout.h. */
+/* There is an array of these at RUNTIME_MAILBOXES; see guest_layout.h. */
 struct mailbox {
 	u32 op;
 	u32 clean;		/* make a store visible to instruction fetches */
@@ -39,6 +39,7 @@ struct vcpu {
 	struct kvm_run *run;
 	struct mailbox *mailbox;
 	bool walks;		/* TTBR1_EL1 is in use */
+	bool stale;		/* TTBR0_EL1 is new: what the TLB holds is to go */
 	struct ring_entry *ring;
 	u64 fetched;		/* entries taken from the ring */
 	int stats;		/* of KVM_GET_STATS_FD; -1: not yet */
@@ -54,7 +55,6 @@ struct slot {
 };
 
 struct vm {
-	int kvm;		/* /dev/kvm */
 	int fd;			/* -1: none */
 	int run_size;		/* bytes mapped of each vCPU */
 	u32 vcpus;
@@ -67,7 +67,7 @@ struct vm {
 	int stats;		/* -1: not yet */
 	u64 uffd_features;
 	char *runtime;		/* host address of RESERVED_START */
-	u32 tables;		/* stage-1 tables handed out */
+	u32 tables;		/* stage-1 tables of 4K handed out; 0: the small one does */
 	u32 slots;		/* slot ids seen are below this */
 	u64 walks_without_af;	/* one behind the tables last written so; 0: none */
 	struct vcpu vcpu[MAX_VCPUS];
@@ -75,7 +75,7 @@ struct vm {
 };
 
 /* What runs in the guest (guest_code.S), to be copied to RUNTIME_CODE. */
-extern const char guest_code[], guest_next[], guest_code_end[];
+extern const char guest_code[], guest_start[], guest_next[], guest_code_end[];
 
 /* ioctl: its value, or -errno. */
 int kvm_ioctl(int fd, unsigned long request, const void *argument);
@@ -86,8 +86,8 @@ int kvm_has(int fd, long capability);
 /* Writes the channels that every step has, and ends its record. */
 void step_finish(struct vm *vm);
 
-/* Lets the guest's stage-1 tables cover the gigabyte that holds this address. */
-void stage1_cover(struct vm *vm, u64 gpa);
+/* Where the host has a guest address of the runtime. */
+char *runtime_memory(struct vm *vm, u64 gpa);
 
 /* The slot of this id, in use or not; ends the scenario where no slot can have it. */
 struct slot *slot_of(struct vm *vm, u32 id);
@@ -106,6 +106,8 @@ void vm_end(void);
 
 /* Sets up a vCPU to run the guest loop. */
 void vcpu_create(struct vm *vm, u32 index);
+/* The stage-1 tables are others now: it goes on with them. It must not run meanwhile. */
+void vcpu_new_tables(struct vm *vm, u32 index);
 void vcpu_end(struct vm *vm, u32 index);
 
 /* Lets a vCPU touch every page that it needs, so that no step has to. */

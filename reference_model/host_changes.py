@@ -268,9 +268,10 @@ def page_out(memory: HostMemory, first: int, count: int) -> Ranges:
         memory.clear(page)
         if dropped:
             memory.forget(page)
-        elif state is HostPage.ANON:
+        else:
             memory.set_swapped(page, exclusive=exclusive)
-            memory.set_uffd_wp(page, protected)
+            if state is HostPage.ANON:
+                memory.set_uffd_wp(page, protected)
     return ranges
 
 

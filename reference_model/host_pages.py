@@ -7,7 +7,7 @@ What reclaim, a split or a fork would find of each, beside the entry that maps i
 from __future__ import annotations
 
 from reference_model.host_kinds import HostPage, HostProt
-from reference_model.host_tables import HostTables
+from reference_model.host_tables import IN_SWAP, HostTables
 
 
 class HostPages(HostTables):
@@ -84,7 +84,10 @@ class HostPages(HostTables):
         return True
 
     def set_swapped(self, page: int, *, exclusive: bool) -> None:
-        """A swap entry, with the exclusive marker or without."""
+        """A swap entry, with the exclusive marker or without; of a file in its page cache."""
+        if self.is_file:
+            self._cached[page - self._start] = IN_SWAP
+            return
         self._had_readonly = True
         self._state[page - self._start] = HostPage.SWAP
         self._shared_swap[page - self._start] = self.knobs.swap_in_cached and not exclusive

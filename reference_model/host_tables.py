@@ -16,6 +16,9 @@ from reference_model.host_content import HostContent
 from reference_model.host_kinds import Advice, HostPage, HostProt, Uffd, first_advice
 from reference_model.scenario import Backing
 
+#: Of a page of a file: no page cache holds it, but swap does.
+IN_SWAP = 3
+
 
 class HostTables(HostContent):
     """The mapping behind one slot, as data: nothing here decides what happens."""
@@ -68,7 +71,8 @@ class HostTables(HostContent):
             self._huge = set(range(count // self.huge_pages))
         #: The page is a part of a huge one, though it may be mapped by itself.
         self._compound = bytearray([full and self.huge_pages > 1]) * count
-        #: A page of a file is there: 2, or 1 for a hole that was read, and never stored to.
+        #: A page of a file is there: 2, or 1 for a hole that was read, and never stored to, or
+        #: IN_SWAP.
         self._cached = bytearray([2 if full and self.is_file else 0]) * count
         #: MADV_FREE took the page, and nothing has been stored since: reclaim drops it. 2: a part
         #: of a huge page that is mapped by small entries, one of which was stored through.
@@ -251,7 +255,7 @@ class HostTables(HostContent):
         return Advice(self._advice[page - self._start])
 
     def in_cache(self, page: int) -> bool:
-        """The page cache holds something other than a hole."""
+        """The file has something other than a hole there."""
         return bool(self._cached[page - self._start])
 
     def fill(self, page: int, word: int) -> None:

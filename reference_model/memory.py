@@ -8,6 +8,7 @@ from msgspec import Struct
 from reference_model.host_content import prefill_word
 from reference_model.host_kinds import Advice, HostPage, HostProt, Uffd
 from reference_model.host_pages import HostPages
+from reference_model.host_tables import IN_SWAP
 
 __all__ = ["Advice", "HostMemory", "HostPage", "HostProt", "Touched", "Uffd", "prefill_word"]
 
@@ -24,6 +25,9 @@ class Touched(Struct, frozen=True, kw_only=True):
     copied: int | None = None
 
 
+#: fault_around_bytes (mm/memory.c), as every kernel begins with it; debugfs can change it.
+_FAULT_AROUND = 64 << 10
+
 _FAILED = Touched(failed=True)
 _PLAIN = Touched()
 
@@ -37,6 +41,8 @@ class HostMemory(HostPages):
         prot = self._prot[index]
         if prot < HostProt.R or (write and prot < HostProt.RW):
             return _FAILED
+        if self.is_file and not write and self._state[index] == HostPage.NONE:
+            self._fault_around(index)
         state = self._state[index]
         if self._waits(index, state, write=write):
             return _FAILED
@@ -138,11 +144,33 @@ class HostMemory(HostPages):
         """A part of a huge page is never taken for one's own alone (page_count is the whole's)."""
         return bool(self._compound[index]) and not self.knobs.reuses_parts
 
+    def _fault_around(self, index: int) -> None:
+        """do_fault_around: a read fault maps what else the page cache holds near by, if it may.
+
+        Inside the VMA, and not where userfaultfd is to hear of each page
+        (uffd_disable_fault_around, since 5.13, as are the modes of files that it is about).
+        """
+        if self._uffd[index] & (Uffd.WP | Uffd.MINOR):
+            return
+        around = max(_FAULT_AROUND // self.page_size, 1)
+        first = (self.hva + index) // around * around - self.hva
+        low = high = index
+        same = self._flags(index)
+        while low > max(first, 0) and self._flags(low - 1) == same:
+            low -= 1
+        while high + 1 < min(first + around, len(self._state)) and self._flags(high + 1) == same:
+            high += 1
+        for each in range(low, high + 1):
+            if self._state[each] == HostPage.NONE and 0 < self._cached[each] < IN_SWAP:
+                self._state[each] = HostPage.FILE
+                self._writable[each] = self._prot[each] == HostProt.RW
+
     def _fault_in(self, index: int, *, write: bool) -> None:
         """do_anonymous_page, do_huge_pmd_anonymous_page, hugetlb_no_page, shmem_fault."""
         if self.is_file:
             self._state[index] = HostPage.FILE
-            self._cached[index] = self._cached[index] or 1
+            # shmem_swapin_folio: what comes from swap is dirty.
+            self._cached[index] = min(self._cached[index], 2) or 1
             # vma_wants_writenotify: with userfaultfd's write protection each first write faults.
             self._writable[index] = self._prot[index] == HostProt.RW and (
                 write or not self._uffd[index] & Uffd.WP
