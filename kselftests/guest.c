@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The suite of scenarios that drive guests through /dev/kvm. */
+#include "damon.h"
 #include "guest.h"
 #include "keeper.h"
 #include "live.h"
@@ -9,6 +10,7 @@
 
 static bool start(bool trace, missing_fn missing)
 {
+	damon_stop();
 	keeper_start();
 	live_start(missing);
 	stats_start(missing);
@@ -19,6 +21,7 @@ static void stop(void)
 {
 	trace_stop();
 	live_stop();
+	damon_resume();
 }
 
 const struct suite guest_suite = {

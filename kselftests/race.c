@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "damon.h"
 #include "live.h"
 #include "race.h"
 #include "race_hold.h"
@@ -24,6 +25,7 @@
 
 static bool start(bool trace, missing_fn missing)
 {
+	damon_stop();
 	live_start_ageing();
 	return trace_start(trace, missing);
 }
@@ -32,6 +34,7 @@ static void stop(void)
 {
 	trace_stop();
 	live_stop();
+	damon_resume();
 }
 
 const struct suite race_suite = {

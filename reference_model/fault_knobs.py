@@ -87,6 +87,10 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     #: userfaultfd write protection, and minor faults on shared memory.
     uffd_wp: bool
     uffd_minor: bool
+    #: A registration that begins inside a VMA and ends with it is merged with what follows.
+    uffd_merges_next: bool
+    #: UFFDIO_COPY and its like give the VMA an anon_vma before they look whether it is registered.
+    uffd_anon_first: bool
     #: A range that is registered for write protection cannot be registered again without it.
     uffd_keeps_wp: bool
     #: An abort that is injected for a stage-1 walk says the level (FSC 0x14 to 0x17).
@@ -135,6 +139,8 @@ _V5_10 = FaultKnobs(
     collapse_needs_edge=False,
     uffd_wp=False,
     uffd_minor=False,
+    uffd_merges_next=False,
+    uffd_anon_first=False,
     uffd_keeps_wp=False,
     walk_abort_has_level=False,
     device_at_creation=True,
@@ -174,6 +180,8 @@ _V6_12 = replace(
     swap_in_writable=True,
     mprotect_huge_writable=True,
     uffd_wp=True,
+    uffd_merges_next=True,
+    uffd_anon_first=True,
 )
 _V7_2 = replace(
     _V6_12,

@@ -315,6 +315,28 @@ _READ: dict[str, KnobDoc] = {
             "v7.2": "shmem_get_folio_gfp (7.2): userfaultfd_minor",
         },
     ),
+    "uffd_merges_next": KnobDoc(
+        what="a registration inside a VMA is merged with an equal one behind it",
+        sources={
+            "v5.10": "userfaultfd_register (5.10): vma_merge gets the VMA's vm_pgoff, not start's",
+            "seed-2021": "userfaultfd_register (5.13): vma_merge gets the VMA's vm_pgoff",
+            "v6.1": "userfaultfd_register (6.1): vma_merge gets the VMA's vm_pgoff; 6.1.0-56 too",
+            "v6.12": "userfaultfd_register_range (6.12): vma_modify_flags_uffd",
+            "v7.2": "userfaultfd_register_range (7.2): vma_modify_flags_uffd",
+            "v7.3": "userfaultfd_register_range (7.3): vma_modify_flags_uffd",
+        },
+    ),
+    "uffd_anon_first": KnobDoc(
+        what="UFFDIO_COPY of what is not registered leaves an anon_vma",
+        sources={
+            "v5.10": "__mcopy_atomic (5.10): anon_vma_prepare behind the check",
+            "seed-2021": "__mcopy_atomic (5.13): anon_vma_prepare behind the check",
+            "v6.1": "__mcopy_atomic (6.1): anon_vma_prepare behind the check",
+            "v6.12": "uffd_mfill_lock (6.12): find_vma_and_prepare_anon before validate_dst_vma",
+            "v7.2": "uffd_mfill_lock (7.2): find_vma_and_prepare_anon before validate_dst_vma",
+            "v7.3": "find_vma_and_prepare_anon (7.3) before the check",
+        },
+    ),
     "uffd_keeps_wp": KnobDoc(
         what="registering again without write protection is -EBUSY",
         sources={

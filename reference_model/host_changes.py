@@ -46,8 +46,16 @@ def split_vma(memory: HostMemory, first: int, count: int) -> Ranges:
     return out
 
 
-def retag(memory: HostMemory, pages: Iterable[int], tag: Callable[[int], None]) -> Ranges:
-    """Pages get other flags of their VMA, one VMA after the other (vma_modify, vma_merge)."""
+def retag(
+    memory: HostMemory,
+    pages: Iterable[int],
+    tag: Callable[[int], None],
+    apart: int | None = None,
+) -> Ranges:
+    """Pages get other flags of their VMA, one VMA after the other (vma_modify, vma_merge).
+
+    ``apart``: what begins at this page is not merged with what ends there.
+    """
     ranges: Ranges = []
     for start, count in runs_of(pages):
         at = start
@@ -56,6 +64,10 @@ def retag(memory: HostMemory, pages: Iterable[int], tag: Callable[[int], None]) 
             ranges += split_vma(memory, at, end - at)
             for page in range(at, end):
                 tag(page)
+            memory.merge_at(at)
+            if end == apart:
+                memory.set_seam(end)
+            memory.merge_at(end)
             at = end
     return ranges
 
@@ -202,6 +214,7 @@ def unmap(memory: HostMemory, first: int, count: int) -> Ranges:
         memory.forget(page)
         memory.set_uffd_wp(page, on=False)
         memory.set_uffd(page, Uffd(0))
+        memory.drop_anon(page)
     return ranges
 
 
@@ -210,6 +223,8 @@ def remap(memory: HostMemory, first: int, count: int) -> Ranges:
     ranges = unmap(memory, first, count)
     for page in range(first, first + count):
         memory.set_prot(page, HostProt.RW)
+    memory.merge_at(first)
+    memory.merge_at(first + count)
     return ranges
 
 
@@ -224,16 +239,22 @@ def fork(memory: HostMemory, touched: range) -> Ranges:
         for page in touched:
             memory.soil(page)
         return []
-    if not memory.has_anon:
-        return []
     first, count = memory.extent()
-    for page in range(first, first + count):
-        memory.set_writable(page, False)
-        memory.set_forked(page)
-    for page in touched:
-        memory.set_doubled(page)
-    memory.share_swap(touched)
-    return [(first, count)]
+    ranges: Ranges = []
+    at = first
+    while at < first + count:
+        stop = memory.vma(at)[1]
+        if memory.has_anon(at):
+            for page in range(at, stop):
+                memory.set_writable(page, False)
+                memory.set_forked(page)
+            ranges.append((at, stop - at))
+        at = stop
+    if ranges:
+        for page in touched:
+            memory.set_doubled(page)
+        memory.share_swap(touched)
+    return ranges
 
 
 def page_out(memory: HostMemory, first: int, count: int) -> Ranges:

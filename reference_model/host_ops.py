@@ -172,7 +172,7 @@ class HostOps:
                 return host_step(EINVAL)
             if memory.kind != "anon":
                 raise UndefinedError(f"the model does not know collapse of {memory.kind} memory")
-            if not memory.has_anon:
+            if not memory.has_anon(at):
                 # No anon_vma: nothing was stored yet.
                 return host_step(EINVAL)
             stop = min(stop, end)

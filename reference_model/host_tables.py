@@ -90,8 +90,10 @@ class HostTables(HostContent):
         #: What userfaultfd waits for on the page; and whether it is write-protected by it.
         self._uffd = bytearray(count)
         self._uffd_wp = bytearray(count)
-        #: The VMA has an anon_vma: fork copies its page tables.
-        self.has_anon = full and not self.is_file
+        #: Pages at which a VMA begins though the one before it has the same flags.
+        self._seams: set[int] = set()
+        #: The anon_vma of the VMA, by number; 0: none, so that fork does not copy its tables.
+        self._anon_vma = bytearray([full and not self.is_file]) * count
 
     @property
     def is_hugetlb(self) -> bool:
@@ -153,16 +155,71 @@ class HostTables(HostContent):
     def vma(self, page: int) -> tuple[int, int]:
         """First page of, and the one behind, the VMA that a page lies in.
 
-        VMAs of equal flags that meet are one (vma_merge).
+        VMAs of equal flags that meet are one (vma_merge), but for those that :meth:`set_seam` told.
         """
-
-        start = stop = page - self._start
-        same = self._flags(start)
-        while start > 0 and self._flags(start - 1) == same:
+        start, stop = page - self._start, page - self._start + 1
+        while start > 0 and self._in_one(start):
             start -= 1
-        while stop < len(self._prot) and self._flags(stop) == same:
+        while stop < len(self._prot) and self._in_one(stop):
             stop += 1
         return start + self._start, stop + self._start
+
+    def _in_one(self, index: int) -> bool:
+        """This index is of the VMA of the one before."""
+        return self._flags(index - 1) == self._flags(index) and index not in self._seams
+
+    def set_seam(self, page: int) -> None:
+        """The VMA that begins here was not merged with the one before."""
+        self._seams.add(page - self._start)
+
+    def _retagged(self, index: int) -> None:
+        """Other flags are there: what it meets has to be merged anew (:meth:`merge_at`)."""
+        self._seams -= {index, index + 1}
+
+    def merge_at(self, page: int) -> None:
+        """vma_merge of the VMAs that meet before this page, if their flags are equal.
+
+        Two that have different anon_vmas stay apart (is_mergeable_anon_vma).
+        """
+        index = page - self._start
+        if not 0 < index < len(self._prot) or not self._in_one(index):
+            return
+        before, behind = self._anon_vma[index - 1], self._anon_vma[index]
+        if before and behind and before != behind:
+            self._seams.add(index)
+        elif before != behind:
+            self._set_anon_vma(page, before or behind)
+
+    def has_anon(self, page: int) -> bool:
+        """The VMA has an anon_vma."""
+        return bool(self._anon_vma[page - self._start])
+
+    def make_anon(self, page: int) -> None:
+        """__anon_vma_prepare: that of a neighbour which differs by access alone, or a new one."""
+        if self.is_file or self.is_device or self.has_anon(page):
+            return
+        start, stop = self.vma(page)
+        first, last = start - self._start, stop - self._start
+        found = 0
+        if last < len(self._prot) and self._differ_by_access(last):
+            found = self._anon_vma[last]
+        if not found and first > 0 and self._differ_by_access(first):
+            found = self._anon_vma[first - 1]
+        self._set_anon_vma(page, found or max(self._anon_vma) + 1)
+
+    def drop_anon(self, page: int) -> None:
+        """The VMA went."""
+        self._anon_vma[page - self._start] = 0
+
+    def _set_anon_vma(self, page: int, number: int) -> None:
+        start, stop = self.vma(page)
+        for index in range(start - self._start, stop - self._start):
+            self._anon_vma[index] = number
+
+    def _differ_by_access(self, index: int) -> bool:
+        """anon_vma_compatible: of the VMA before this index and the one from it on."""
+        gone = HostProt.GONE in (self._prot[index - 1], self._prot[index])
+        return not gone and self._flags(index - 1)[1:] == self._flags(index)[1:]
 
     def _flags(self, index: int) -> tuple[int, int, int]:
         return self._prot[index], self._advice[index], self._uffd[index]
@@ -215,6 +272,7 @@ class HostTables(HostContent):
     def set_prot(self, page: int, prot: HostProt) -> None:
         """What the VMA allows."""
         self._prot[page - self._start] = prot
+        self._retagged(page - self._start)
 
     def set_writable(self, page: int, writable: bool) -> None:
         """Whether the page-table entry allows writes."""
@@ -236,6 +294,7 @@ class HostTables(HostContent):
     def set_uffd(self, page: int, mode: Uffd) -> None:
         """UFFDIO_REGISTER."""
         self._uffd[page - self._start] = mode
+        self._retagged(page - self._start)
 
     def set_uffd_wp(self, page: int, on: bool) -> None:
         """The write-protection of userfaultfd."""
@@ -249,6 +308,7 @@ class HostTables(HostContent):
     def set_advice(self, page: int, advice: Advice) -> None:
         """MADV_HUGEPAGE and MADV_NOHUGEPAGE."""
         self._advice[page - self._start] = advice
+        self._retagged(page - self._start)
 
     def advice(self, page: int) -> Advice:
         """What madvise said of huge pages there."""
@@ -266,7 +326,7 @@ class HostTables(HostContent):
         self._writable[index] = self._prot[index] == HostProt.RW
         self._cached[index] = 2 if self.is_file else 0
         self._uffd_wp[index] = 0
-        self.has_anon = self.has_anon or not self.is_file
+        self.make_anon(page)
 
     def fingerprint(self) -> tuple[object, ...]:
         """All of it, to tell two states apart."""
@@ -276,6 +336,7 @@ class HostTables(HostContent):
             self._exclusive,
             self._compound,
             self._shared_swap,
+            self._anon_vma,
             self._uffd,
             self._uffd_wp,
         )
@@ -284,6 +345,7 @@ class HostTables(HostContent):
             tuple(sorted(self._huge)),
             tuple(sorted(self._doubled)),
             tuple(sorted(self._tables)),
+            tuple(sorted(self._seams)),
             self.content(),
         )
 

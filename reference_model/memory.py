@@ -59,7 +59,7 @@ class HostMemory(HostPages):
             case HostPage.SWAP:
                 return self._swap_in(index, write=write)
             case HostPage.ZERO if write:
-                self.has_anon = True
+                self.make_anon(index + self._start)
                 return self._write_zero(index)
             case HostPage.ANON | HostPage.FILE if write and not self._writable[index]:
                 return self._write_readonly(index)
@@ -154,13 +154,12 @@ class HostMemory(HostPages):
             return
         around = max(_FAULT_AROUND // self.page_size, 1)
         first = (self.hva + index) // around * around - self.hva
-        low = high = index
-        same = self._flags(index)
-        while low > max(first, 0) and self._flags(low - 1) == same:
+        low, high = index, index + 1
+        while low > max(first, 0) and self._in_one(low):
             low -= 1
-        while high + 1 < min(first + around, len(self._state)) and self._flags(high + 1) == same:
+        while high < min(first + around, len(self._state)) and self._in_one(high):
             high += 1
-        for each in range(low, high + 1):
+        for each in range(low, high):
             if self._state[each] == HostPage.NONE and 0 < self._cached[each] < IN_SWAP:
                 self._state[each] = HostPage.FILE
                 self._writable[each] = self._prot[each] == HostProt.RW
@@ -185,13 +184,14 @@ class HostMemory(HostPages):
             and self._in_one_vma(block)
         ):
             self._huge.add(block)
-            self.has_anon = True
+            self.make_anon(index + self._start)
             indices = whole
         else:
             self._tables.add(block)
             indices = range(index, index + 1)
         anon = write or self.is_hugetlb
-        self.has_anon = self.has_anon or anon
+        if anon:
+            self.make_anon(index + self._start)
         for each in indices:
             self._state[each] = HostPage.ANON if anon else HostPage.ZERO
             self._writable[each] = write

@@ -53,7 +53,11 @@ class UffdOps:
         slot, _ = self._memory.backing(op.gpa)
         # What has these modes among others keeps them all.
         changed = [page for page in range(first, first + pages) if mode & ~memory.uffd(page)]
-        ranges = changes.retag(memory, changed, lambda page: memory.set_uffd(page, mode))
+        apart = None
+        if changed and not memory.knobs.uffd_merges_next:
+            start, stop = memory.vma(changed[0])
+            apart = stop if start < changed[0] and stop - 1 in changed else None
+        ranges = changes.retag(memory, changed, lambda page: memory.set_uffd(page, mode), apart)
         self._memory.unmap_ranges(slot, ranges)
         return host_step(0)
 
@@ -123,9 +127,13 @@ class UffdOps:
         memory, first, pages = self._range(op)
         if not self._memory.has_uffd:
             return host_step(EBADF)
+        if memory.knobs.uffd_anon_first:
+            memory.make_anon(first)
         if not memory.uffd(first) or memory.vma(first)[1] < first + pages:
             # validate_dst_vma: all of it in one VMA.
             return host_step(ENOENT)
+        if not isinstance(op, sc.UffdContinue):
+            memory.make_anon(first)
         for page in range(first, first + pages):
             error = fill(memory, page)
             if error:

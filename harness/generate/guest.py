@@ -12,6 +12,7 @@ from collections.abc import Callable
 from random import Random
 
 from harness.generate.guest_host import HostSteps
+from harness.generate.guest_rounds import Rounds
 from harness.generate.guest_vm import (
     ALIGN,
     PAGE,
@@ -47,6 +48,7 @@ class _Walk:
         #: Where the guest can find stage-1 tables of its own.
         self.tables: int | None = None
         self.host = HostSteps(random, self.steps, self._page)
+        self.rounds = Rounds(random, self.vm, self.steps, self._page)
 
     def scenario(self, ident: str) -> GuestScenario:
         """All of it; to be called once."""
@@ -67,6 +69,7 @@ class _Walk:
             (6, self._host_write),
             (4, self._host_read),
             (10, self._on_range),
+            (7, self._round),
             (5, self._hole),
             (2, self._beyond),
         ]
@@ -338,3 +341,8 @@ class _Walk:
         slot = self._some_slot()
         if slot is not None:
             self.host.draw(slot)
+
+    def _round(self) -> None:
+        slot = self._some_slot()
+        if slot is not None:
+            self.rounds.draw(slot)

@@ -59,6 +59,8 @@ set_to $thp/khugepaged/scan_sleep_millisecs 4000000000
 set_to /sys/kernel/mm/ksm/run 0
 set_to /proc/sys/kernel/numa_balancing 0
 set_to /proc/sys/vm/compaction_proactiveness 0
+# It takes the access flag from pages as it samples them, those of guests too.
+set_to /sys/module/damon_stat/parameters/enabled N
 # Else kswapd runs, and ages what guests map, when free memory is plentiful but fragmented.
 set_to /proc/sys/vm/watermark_boost_factor 0
 

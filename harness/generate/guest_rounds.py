@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Steps that mean something only one after another, in generated guest scenarios.
+
+Most steps are drawn one by one; what takes four of them in a row, on the same pages, would hardly
+ever come of that: a round of a live migration, a block that is broken and comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from harness.generate.guest_vm import BLOCK, PAGE, STEP, SketchSlot
+from reference_model import scenario as sc
+from reference_model.scenario import GuestOp
+
+_WORD_PAGES = 64
+
+
+class Rounds:
+    """Draws them and adds their steps; ``page`` draws a page of a slot."""
+
+    def __init__(
+        self,
+        random: Random,
+        vm: sc.VmConfig,
+        steps: list[GuestOp],
+        page: Callable[[SketchSlot], int],
+    ) -> None:
+        self._random = random
+        self._vm = vm
+        self._steps = steps
+        self._page = page
+
+    def draw(self, slot: SketchSlot) -> None:
+        """One of those that the slot is for; none for a device's memory."""
+        if slot.is_device:
+            return
+        draws: list[tuple[int, Callable[[SketchSlot], None]]] = [(2, self._aged)]
+        if "log_dirty" in slot.flags and "readonly" not in slot.flags:
+            draws.append((8, self._ring if self._vm.dirty_ring else self._migration))
+        if slot.backing.kind in ("memfd", "shmem"):
+            draws.append((5, self._postcopy))
+        if slot.backing.thp != "never" and "log_dirty" not in slot.flags:
+            draws.append((6, self._block_and_back))
+        if slot.is_large and "readonly" not in slot.flags:
+            draws.append((12, self._logged_block))
+        weights = [weight for weight, _ in draws]
+        self._random.choices([draw for _, draw in draws], weights)[0](slot)
+
+    # --- what they are made of -----------------------------------------------------------------
+
+    def _vcpu(self) -> int:
+        return self._random.randrange(self._vm.vcpus)
+
+    def _store(self, gpa: int) -> None:
+        value = self._random.getrandbits(64)
+        self._steps.append(sc.Write(gpa=gpa, value=value, vcpu=self._vcpu()))
+
+    def _pages(self, slot: SketchSlot) -> list[int]:
+        """A few pages: alone, neighbours, or the edges of a word of the bitmap."""
+        pages = slot.size // PAGE
+        word = self._random.randrange(-(-pages // _WORD_PAGES)) * _WORD_PAGES
+        last = min(word + _WORD_PAGES, pages) - 1
+        first = self._page(slot)
+        drawn = self._random.choice(
+            ((first, first + 1), (first, first + 1, first + 2), (last,), (word, last), (first,))
+        )
+        return sorted({min(page, pages - 1) for page in drawn})
+
+    # --- rounds ----------------------------------------------------------------------------------
+
+    def _migration(self, slot: SketchSlot) -> None:
+        """Pages are stored to, reported and protected; stored to again, and reported again."""
+        pages = self._pages(slot)
+        for page in pages:
+            self._store(slot.gpa + page * PAGE)
+        self._steps.append(sc.DirtyGet(slot=slot.ident))
+        if self._vm.manual_protect:
+            first = pages[0] // _WORD_PAGES * _WORD_PAGES
+            many = self._random.choice((None, None, _WORD_PAGES))
+            if many is not None:
+                many = min(many, slot.size // PAGE - first)
+            some = tuple(pages) if self._random.random() < 0.7 else None
+            self._steps.append(
+                sc.DirtyClear(slot=slot.ident, first_page=first, num_pages=many, pages=some)
+            )
+        for page in reversed(pages[-2:]):
+            self._store(slot.gpa + page * PAGE + 8)
+        self._steps.append(sc.DirtyGet(slot=slot.ident))
+
+    def _ring(self, slot: SketchSlot) -> None:
+        """The same with a ring: what was taken from it is protected and told once more."""
+        pages = self._pages(slot)
+        for page in pages:
+            self._store(slot.gpa + page * PAGE)
+        self._steps.append(sc.RingReset(count=self._random.choice((None, None, 1))))
+        for page in pages:
+            self._store(slot.gpa + page * PAGE + 8)
+        self._steps.append(sc.RingReset(count=None))
+
+    def _aged(self, slot: SketchSlot) -> None:
+        """A page in use is aged, protected or both, and used again."""
+        gpa = slot.gpa + self._page(slot) * PAGE // STEP * STEP
+        size = min(STEP, slot.size)
+        self._steps.append(sc.Read(gpa=gpa, vcpu=self._vcpu()))
+        self._store(gpa)
+        if "log_dirty" in slot.flags and self._random.random() < 0.6:
+            self._steps.append(sc.DirtyGet(slot=slot.ident))
+        self._steps.append(sc.Age(gpa=gpa, size=size))
+        again: list[GuestOp] = [
+            sc.Write(gpa=gpa, value=self._random.getrandbits(64), vcpu=self._vcpu()),
+            sc.Read(gpa=gpa, vcpu=self._vcpu()),
+            sc.Exec(gpa=gpa, vcpu=self._vcpu()),
+        ]
+        self._steps += self._random.sample(again, self._random.choice((1, 2)))
+
+    def _postcopy(self, slot: SketchSlot) -> None:
+        """Pages of a file whose entries are gone wait, are let in, and are used."""
+        size = min(self._random.choice((STEP, 4 * STEP, slot.size)), slot.size)
+        gpa = slot.gpa + self._page(slot) * PAGE // STEP * STEP
+        gpa = min(gpa, slot.gpa + slot.size - size)
+        self._steps.append(sc.Madvise(gpa=gpa, size=size))
+        near = gpa + self._random.randrange(size // PAGE) * PAGE
+        if self._random.random() < 0.4:
+            self._steps.append(
+                self._random.choice((sc.Read(gpa=near), sc.Write(gpa=near, value=1)))
+            )
+        modes: tuple[tuple[sc.UffdMode, ...], ...] = (("minor",), ("minor",), ("missing", "minor"))
+        self._steps.append(sc.UffdRegister(gpa=gpa, size=size, mode=self._random.choice(modes)))
+        if self._random.random() < 0.5:
+            self._steps.append(sc.Read(gpa=near, vcpu=self._vcpu()))
+        at = gpa + self._random.randrange(size // STEP) * STEP
+        self._steps.append(sc.UffdContinue(gpa=at, size=self._random.choice((STEP, STEP, size))))
+        self._store(at)
+        self._steps.append(sc.Read(gpa=near, vcpu=self._vcpu()))
+
+    def _logged_block(self, slot: SketchSlot) -> None:
+        """Logging goes on over blocks, which are stored to page by page, and off again."""
+        page = slot.gpa + self._page(slot) * PAGE
+        if "log_dirty" in slot.flags:
+            self._steps.append(sc.SlotFlags(slot=slot.ident))
+        used: tuple[GuestOp, ...] = (
+            sc.Write(gpa=page, value=self._random.getrandbits(64), vcpu=self._vcpu()),
+            sc.Read(gpa=page, vcpu=self._vcpu()),
+            sc.Exec(gpa=page, vcpu=self._vcpu()),
+        )
+        self._steps += self._random.sample(used, self._random.choice((1, 1, 2)))
+        self._steps.append(sc.SlotFlags(slot=slot.ident, flags=("log_dirty",)))
+        slot.flags = ("log_dirty",)
+        if self._random.random() < 0.4:
+            self._steps.append(sc.Read(gpa=page, vcpu=self._vcpu()))
+        for each in self._pages(slot)[:2]:
+            self._store(slot.gpa + each * PAGE)
+        self._store(page)
+        if not self._vm.dirty_ring:
+            self._steps.append(sc.DirtyGet(slot=slot.ident))
+            if self._vm.manual_protect:
+                self._steps.append(sc.DirtyClear(slot=slot.ident))
+        if self._random.random() < 0.5:
+            self._steps.append(sc.SlotFlags(slot=slot.ident))
+            slot.flags = ()
+        self._store(page + 8)
+
+    def _block_and_back(self, slot: SketchSlot) -> None:
+        """A block is used, a page of it replaced, and all of it made a block again."""
+        blocks = max(slot.size // BLOCK, 1)
+        gpa = slot.gpa + self._random.randrange(blocks) * BLOCK
+        page = gpa + self._random.randrange(min(BLOCK, slot.size) // PAGE) * PAGE
+        self._store(page)
+        self._steps.append(sc.Madvise(gpa=page, size=PAGE))
+        self._steps.append(
+            self._random.choice(
+                (
+                    sc.HostWrite(gpa=page, value=self._random.getrandbits(64)),
+                    sc.Write(gpa=page, value=self._random.getrandbits(64)),
+                )
+            )
+        )
+        self._steps.append(sc.Madvise(gpa=slot.gpa, size=slot.size, advice="collapse"))
+        self._steps.append(sc.Read(gpa=page, vcpu=self._vcpu()))
+        self._store(gpa)
