@@ -15,6 +15,8 @@ from reference_model import scenario as sc
 from reference_model.scenario import GuestOp
 
 _WORD_PAGES = 64
+#: In each page, where rounds do not store: what prefill left there can be called.
+_CODE = 16
 
 
 class Rounds:
@@ -111,7 +113,7 @@ class Rounds:
         again: list[GuestOp] = [
             sc.Write(gpa=gpa, value=self._random.getrandbits(64), vcpu=self._vcpu()),
             sc.Read(gpa=gpa, vcpu=self._vcpu()),
-            sc.Exec(gpa=gpa, vcpu=self._vcpu()),
+            sc.Exec(gpa=gpa + _CODE, vcpu=self._vcpu()),
         ]
         self._steps += self._random.sample(again, self._random.choice((1, 2)))
 
@@ -143,7 +145,7 @@ class Rounds:
         used: tuple[GuestOp, ...] = (
             sc.Write(gpa=page, value=self._random.getrandbits(64), vcpu=self._vcpu()),
             sc.Read(gpa=page, vcpu=self._vcpu()),
-            sc.Exec(gpa=page, vcpu=self._vcpu()),
+            sc.Exec(gpa=page + _CODE, vcpu=self._vcpu()),
         )
         self._steps += self._random.sample(used, self._random.choice((1, 1, 2)))
         self._steps.append(sc.SlotFlags(slot=slot.ident, flags=("log_dirty",)))
