@@ -21,8 +21,10 @@ from reference_model.scenario import Scenario
 BATCH_SIZE = 250
 #: Of every other: to copy a program, and to load the module, costs as much for one as for many.
 MOST_IN_BATCH = 1000
-#: How much longer the next chunk is, where a program costs more than its scenarios.
+#: How much longer the next chunk is, where a program costs more than its scenarios; and how
+#: much longer all but the first are elsewhere: they are made while the one before runs.
 _GROWTH = 4
+_LATER = 2
 #: Of a chunk where several guests share the scenarios.
 _LEAST_SHARE = 25
 #: Suites whose scenarios are so short that this counts.
@@ -63,7 +65,7 @@ class Batches:
         last = self._chunks[-1] if self._chunks else ()
         if last and all(scenario.suite in _SHORT for scenario in last):
             return min(_GROWTH * len(last), self._most)
-        return min(BATCH_SIZE, self._most)
+        return min(_LATER * BATCH_SIZE if last else BATCH_SIZE, self._most)
 
     def all(self) -> Iterator[tuple[Scenario, ...]]:
         """Every chunk, in order."""
