@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+import msgspec
+
 from harness.generate.guest_host import HostSteps
 from harness.generate.guest_rounds import Rounds
 from harness.generate.guest_vm import (
@@ -59,6 +61,7 @@ class _Walk:
             (7, self._exec),
             (3, self._cas),
             (2, self._dc_zva),
+            (2, self._dc_civac),
             (3, self._tables),
             (12, self._dirty),
             (8, self._dirty_clear),
@@ -185,6 +188,11 @@ class _Walk:
         gpa = self._address(slot, 8) & -0x200
         self.steps.append(sc.DcZva(gpa=gpa, vcpu=self._vcpu()))
 
+    def _dc_civac(self) -> None:
+        slot = self._some_slot()
+        if slot is not None and self.vm.stage1 and not slot.is_device:
+            self.steps.append(sc.DcCivac(gpa=self._address(slot, 8) & -8, vcpu=self._vcpu()))
+
     def _tables(self) -> None:
         """Tables for the guest, then a translation through them."""
         slot = self._some_slot()
@@ -206,6 +214,7 @@ class _Walk:
         if gpa < 0 or any(base <= gpa < base + size for base, size in taken):
             return
         size = self._size()
+        gpa += self.random.choice((0, 8, 0x9A8, PAGE - 8))
         self.steps.append(
             self.random.choice(
                 (
@@ -226,7 +235,7 @@ class _Walk:
         )
 
     def _beyond(self) -> None:
-        gpa = (1 << self.vm.ipa_bits) + self.random.choice((0, PAGE, 0x8000_0000))
+        gpa = (1 << self.vm.ipa_bits) + self.random.choice((0, 0x9A8, PAGE, 0x8000_0000))
         self.steps.append(
             self.random.choice((sc.Read(gpa=gpa), sc.Write(gpa=gpa, value=1), sc.Exec(gpa=gpa)))
         )
@@ -239,12 +248,21 @@ class _Walk:
         if any(slot.is_large for slot in self.slots.values()) and self.random.random() < 0.5:
             return
         op = draw_slot(self.random, self.random.randrange(5), self.vm, bool(self.slots))
+        if self.slots and self.random.random() < 0.2:
+            op = msgspec.structs.replace(op, gpa=max(self._beside(op.size), 0))
         self.steps.append(op)
         slot = SketchSlot(op.slot, op)
         refused = slot.is_device and "log_dirty" in op.flags
         fits = op.gpa % PAGE == 0 and self._fits(None, op.gpa, op.size)
         if op.slot not in self.slots and fits and not refused:
             self.slots[op.slot] = slot
+
+    def _beside(self, size: int) -> int:
+        """Where a slot ends or begins with another one, or has one page of it."""
+        other = self.random.choice(list(self.slots.values()))
+        edge = self.random.choice((other.gpa - size, other.gpa + other.size))
+        overlap = self.random.choice((0, 0, PAGE))
+        return edge + overlap if edge < other.gpa else edge - overlap
 
     def _slot_flags(self) -> None:
         slot = self._some_slot()
@@ -269,7 +287,9 @@ class _Walk:
         if choice < 0.7:
             gpa = draw_base(self.random)
         elif choice < 0.85:
-            gpa = (1 << self.vm.ipa_bits) - self.random.choice((0, ALIGN))
+            gpa = (1 << self.vm.ipa_bits) - self.random.choice((0, ALIGN, slot.size))
+        elif choice < 0.95:
+            gpa = max(self._beside(slot.size), 0)
         else:
             gpa = slot.gpa + 0x800
         self.steps.append(sc.SlotMove(slot=slot.ident, gpa=gpa))

@@ -15,8 +15,9 @@ from reference_model import scenario as sc
 from reference_model.scenario import GuestOp
 
 _WORD_PAGES = 64
-#: In each page, where rounds do not store: what prefill left there can be called.
-_CODE = 16
+#: In each page, where rounds do not store: what prefill left there can be called. A block of DC
+#: ZVA begins there, so that no QEMU keeps it when the page is cleared (``zva_keeps_code``).
+_CODE = 0x200
 
 
 class Rounds:
@@ -41,12 +42,13 @@ class Rounds:
         draws: list[tuple[int, Callable[[SketchSlot], None]]] = [(2, self._aged)]
         if "log_dirty" in slot.flags and "readonly" not in slot.flags:
             draws.append((8, self._ring if self._vm.dirty_ring else self._migration))
+            draws.append((2, self._moved))
         if slot.backing.kind in ("memfd", "shmem"):
             draws.append((5, self._postcopy))
         if slot.backing.thp != "never" and "log_dirty" not in slot.flags:
             draws.append((6, self._block_and_back))
-        if slot.is_large and "readonly" not in slot.flags:
-            draws.append((12, self._logged_block))
+        if "readonly" not in slot.flags:
+            draws.append((12 if slot.is_large else 4, self._logged))
         weights = [weight for weight, _ in draws]
         self._random.choices([draw for _, draw in draws], weights)[0](slot)
 
@@ -66,7 +68,14 @@ class Rounds:
         last = min(word + _WORD_PAGES, pages) - 1
         first = self._page(slot)
         drawn = self._random.choice(
-            ((first, first + 1), (first, first + 1, first + 2), (last,), (word, last), (first,))
+            (
+                (first, first + 1),
+                (first, first + 1, first + 2),
+                (first, first + _WORD_PAGES),
+                (last,),
+                (word, last),
+                (pages - 1,),
+            )
         )
         return sorted({min(page, pages - 1) for page in drawn})
 
@@ -79,14 +88,7 @@ class Rounds:
             self._store(slot.gpa + page * PAGE)
         self._steps.append(sc.DirtyGet(slot=slot.ident))
         if self._vm.manual_protect:
-            first = pages[0] // _WORD_PAGES * _WORD_PAGES
-            many = self._random.choice((None, None, _WORD_PAGES))
-            if many is not None:
-                many = min(many, slot.size // PAGE - first)
-            some = tuple(pages) if self._random.random() < 0.7 else None
-            self._steps.append(
-                sc.DirtyClear(slot=slot.ident, first_page=first, num_pages=many, pages=some)
-            )
+            self._clear(slot, pages)
         for page in reversed(pages[-2:]):
             self._store(slot.gpa + page * PAGE + 8)
         self._steps.append(sc.DirtyGet(slot=slot.ident))
@@ -94,12 +96,17 @@ class Rounds:
     def _ring(self, slot: SketchSlot) -> None:
         """The same with a ring: what was taken from it is protected and told once more."""
         pages = self._pages(slot)
-        for page in pages:
-            self._store(slot.gpa + page * PAGE)
-        self._steps.append(sc.RingReset(count=self._random.choice((None, None, 1))))
-        for page in pages:
-            self._store(slot.gpa + page * PAGE + 8)
-        self._steps.append(sc.RingReset(count=None))
+        if self._random.random() < 0.4:
+            pages.reverse()
+        vcpu = self._vcpu() if self._random.random() < 0.6 else None
+        for again in (0, 8):
+            for page in pages:
+                gpa = slot.gpa + page * PAGE + again
+                value = self._random.getrandbits(64)
+                by = self._vcpu() if vcpu is None else vcpu
+                self._steps.append(sc.Write(gpa=gpa, value=value, vcpu=by))
+            count = None if again else self._random.choice((None, None, 1))
+            self._steps.append(sc.RingReset(count=count))
 
     def _aged(self, slot: SketchSlot) -> None:
         """A page in use is aged, protected or both, and used again."""
@@ -137,8 +144,8 @@ class Rounds:
         self._store(at)
         self._steps.append(sc.Read(gpa=near, vcpu=self._vcpu()))
 
-    def _logged_block(self, slot: SketchSlot) -> None:
-        """Logging goes on over blocks, which are stored to page by page, and off again."""
+    def _logged(self, slot: SketchSlot) -> None:
+        """Logging goes on over what is mapped, which is stored to page by page, and off again."""
         page = slot.gpa + self._page(slot) * PAGE
         if "log_dirty" in slot.flags:
             self._steps.append(sc.SlotFlags(slot=slot.ident))
@@ -148,11 +155,16 @@ class Rounds:
             sc.Exec(gpa=page + _CODE, vcpu=self._vcpu()),
         )
         self._steps += self._random.sample(used, self._random.choice((1, 1, 2)))
+        for block in range(BLOCK, slot.size, BLOCK):
+            self._store(slot.gpa + block)
         self._steps.append(sc.SlotFlags(slot=slot.ident, flags=("log_dirty",)))
         slot.flags = ("log_dirty",)
         if self._random.random() < 0.4:
             self._steps.append(sc.Read(gpa=page, vcpu=self._vcpu()))
-        for each in self._pages(slot)[:2]:
+        pages = self._pages(slot)[-2:]
+        if not self._vm.dirty_ring and self._vm.manual_protect and self._random.random() < 0.5:
+            self._clear(slot, pages[-1:])
+        for each in pages:
             self._store(slot.gpa + each * PAGE)
         self._store(page)
         if not self._vm.dirty_ring:
@@ -163,6 +175,27 @@ class Rounds:
             self._steps.append(sc.SlotFlags(slot=slot.ident))
             slot.flags = ()
         self._store(page + 8)
+
+    def _clear(self, slot: SketchSlot, pages: list[int]) -> None:
+        """CLEAR_DIRTY_LOG from the word on that the first of these pages is in."""
+        first = pages[0] // _WORD_PAGES * _WORD_PAGES
+        many = self._random.choice((None, None, _WORD_PAGES))
+        if many is not None:
+            many = min(many, slot.size // PAGE - first)
+        some = tuple(pages) if self._random.random() < 0.7 else None
+        self._steps.append(
+            sc.DirtyClear(slot=slot.ident, first_page=first, num_pages=many, pages=some)
+        )
+
+    def _moved(self, slot: SketchSlot) -> None:
+        """A logged slot goes elsewhere: what was stored to before is still reported."""
+        offset = self._page(slot) * PAGE
+        self._store(slot.gpa + offset)
+        self._steps.append(sc.SlotMove(slot=slot.ident, gpa=slot.gpa + slot.size))
+        self._steps.append(sc.DirtyGet(slot=slot.ident))
+        self._store(slot.gpa + slot.size + offset)
+        self._steps.append(sc.SlotMove(slot=slot.ident, gpa=slot.gpa))
+        self._steps.append(sc.Read(gpa=slot.gpa + offset, vcpu=self._vcpu()))
 
     def _block_and_back(self, slot: SketchSlot) -> None:
         """A block is used, a page of it replaced, and all of it made a block again."""

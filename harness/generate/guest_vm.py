@@ -15,8 +15,13 @@ ALIGN = 0x1_0000
 STEP = 0x4000
 BLOCK = 0x20_0000
 _BASES = (0x0, 0x4000_0000, 0x8000_0000, 0x8020_0000, 0xC000_0000)
-#: What a prefilled page costs makes large slots rare.
-_SIZES = (0x1_0000, 0x1_0000, 0x1_0000, 0x1_0000, 0x2_0000, 0x4_0000, 0x8_0000)
+#: What a prefilled page costs makes large slots rare. Some end inside a word of the bitmap.
+_SIZES = (
+    *(0x1_0000, 0x1_0000, 0x1_0000, 0x1_0000, 0x1_0000, 0x2_0000),
+    *(0x4_0000, 0x5_0000, 0x5_0000, 0x8_0000, 0x9_0000),
+)
+#: Where ranges are walked in parts (stage2_apply_range): the size of a block at level 1.
+_BOUNDARIES = (0x4000_0000, 0x8000_0000)
 _RING = 1024
 
 
@@ -50,14 +55,17 @@ def draw_vm(random: Random) -> sc.VmConfig:
     ring = random.random() < 0.14
     modes: tuple[bool | Literal["init_set"], ...] = (False, False, False, True, "init_set")
     manual = random.choice(modes[3:4] + modes[:1] if ring else modes)
+    eager = random.choice((PAGE, BLOCK, BLOCK)) if random.random() < 0.1 else 0
+    if eager and not ring and random.random() < 0.3:
+        manual = "init_set"
     return sc.VmConfig(
-        vcpus=random.choice((1, 1, 1, 2)),
+        vcpus=random.choice((1, 2) if ring else (1, 1, 1, 2)),
         ipa_bits=random.choice((32, 36, 40, 40, 40)),
         dirty_ring=_RING if ring else 0,
         # A ring alone logs without a bitmap's protection of blocks: only for small pages.
         ring_bitmap=ring and random.random() < 0.8,
         manual_protect=manual,
-        eager_split=random.choice((PAGE, BLOCK, BLOCK)) if random.random() < 0.08 else 0,
+        eager_split=eager,
         nisv_to_user=random.random() < 0.3,
         stage1=random.random() > 0.06,
     )
@@ -109,10 +117,15 @@ def draw_slot(random: Random, ident: int, vm: sc.VmConfig, more: bool) -> sc.Slo
     base = random.choice(_BASES)
     if backing.thp != "never" or backing.page_size == BLOCK:
         size = random.choice((BLOCK, BLOCK, 2 * BLOCK))
+        if random.random() < 0.15:
+            # The last block does not fit.
+            size -= random.choice((PAGE, ALIGN))
         gpa = base + backing.offset if random.random() < 0.8 else base
     else:
         size = random.choice(_SIZES)
         gpa = base + random.choice((0, 0, ALIGN, 2 * ALIGN))
+        if random.random() < 0.12:
+            gpa = random.choice(_BOUNDARIES) - size // (2 * ALIGN) * ALIGN
     if random.random() < 0.04:
         gpa += random.choice((PAGE // 2, 0x10))
     flags = draw_flags(random)
