@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
-from harness.generate.guest_vm import ALIGN
+from harness.generate.guest_vm import BLOCK
 from reference_model import predict
 from reference_model import scenario as sc
 from reference_model.fault import FSC_EXTABT_WALK
@@ -14,12 +14,15 @@ from reference_model.outcome import Prediction
 from reference_model.profiles import PROFILES, Environment
 from reference_model.scenario import GuestOp, GuestScenario
 from reference_model.stage1 import HIGH_VA
+from reference_model.validate import check
 
 #: Profiles and environments that every scenario must be predictable in.
 _JUDGES = (
     *((PROFILES[name], Environment()) for name in ("v5.10", "v6.1", "v6.12")),
     (PROFILES["v6.12"], Environment(page_shift=14)),
 )
+#: No slot is larger.
+_LARGEST = 2 * BLOCK
 #: In protected mode a VM has more IPA space than it asked for.
 _PROTECTED = (PROFILES["v6.12"], Environment(mode="protected"))
 #: Tells by the fault status code which aborts are those of a stage-1 walk.
@@ -32,8 +35,11 @@ def predictable(scenario: GuestScenario) -> GuestScenario:
     Nor has it walks that lead beyond the IPA size: each hangs 7.2 and 7.3 (scenarios/known.yaml)
     and would cost the time limit.
     """
+    while (wrong := check(scenario)) is not None and wrong[0] is not None:
+        scenario = _without(scenario, wrong[0])
     beyond = any(
-        isinstance(step, sc.SlotMove) and step.gpa + ALIGN >= 1 << scenario.vm.ipa_bits
+        isinstance(step, (sc.SlotAdd, sc.SlotMove))
+        and step.gpa + _LARGEST >= 1 << scenario.vm.ipa_bits
         for step in scenario.steps
     )
     judges = (*_JUDGES, _PROTECTED) if beyond else _JUDGES
@@ -51,10 +57,14 @@ def predictable(scenario: GuestScenario) -> GuestScenario:
         if out is None:
             agreed += 1
         else:
-            steps = scenario.steps[:out] + scenario.steps[out + 1 :]
-            scenario = msgspec.structs.replace(scenario, steps=steps)
+            scenario = _without(scenario, out)
             agreed = 0
     return scenario
+
+
+def _without(scenario: GuestScenario, number: int) -> GuestScenario:
+    steps = scenario.steps[:number] + scenario.steps[number + 1 :]
+    return msgspec.structs.replace(scenario, steps=steps)
 
 
 def lost_walk(scenario: GuestScenario, prediction: Prediction) -> int | None:

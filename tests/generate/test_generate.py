@@ -43,6 +43,18 @@ def test_every_operation_of_the_guest_suite_comes_up() -> None:
     assert seen == every
 
 
+def test_what_the_language_refuses_is_left_out() -> None:
+    """A slot can be moved to where the guest's own tables do not reach."""
+    steps = (
+        sc.SlotAdd(slot=3, gpa=0x8000_0000, size=0x1_0000, backing=sc.Backing(prefill=True)),
+        sc.Stage1Tables(gpa=0x8000_0000),
+        sc.Read(gpa=0xFF_FFFF_8000, tables=0x8000_0000),
+        sc.Read(gpa=0x8000_8000, tables=0x8000_0000),
+    )
+    kept = predictable(sc.GuestScenario(schema=1, id="t", steps=steps)).steps
+    assert kept == steps[:2] + steps[3:]
+
+
 def test_a_walk_beyond_the_ipa_size_is_left_out() -> None:
     """Each would hang a 7.2 until the time limit."""
     scenario = sc.GuestScenario(
