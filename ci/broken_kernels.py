@@ -56,22 +56,27 @@ scenarios hang or panic is cut off.
 
 
 class Broken(Struct, frozen=True):
-    """A patch: its name, what it breaks, and the suites that are to find it."""
+    """A patch: its name, what it breaks, and the suites that are to find it.
+
+    ``beyond``: what scenarios would have to say for it, and cannot; "" for what they can.
+    """
 
     name: str
     what: str
     suites: tuple[str, ...]
     file: Path
+    beyond: str = ""
 
 
 def load(file: Path) -> Broken:
-    """A patch and its two lines of heading; ValueError where one is missing."""
+    """A patch and its heading, two lines and maybe "Beyond: …"; ValueError where one is missing."""
     text = file.read_text(encoding="utf-8")
     what = re.search(r"^Subject: (.+)$", text, re.MULTILINE)
     suites = re.search(r"^Suites: (.+)$", text, re.MULTILINE)
     if what is None or suites is None or not set(suites[1].split()) <= set(SUITES):
         raise ValueError(f"{file}: wants 'Subject: …' and 'Suites: …' of {', '.join(SUITES)}")
-    return Broken(file.stem, what[1], tuple(suites[1].split()), file)
+    beyond = re.search(r"^Beyond: (.+)$", text, re.MULTILINE)
+    return Broken(file.stem, what[1], tuple(suites[1].split()), file, beyond[1] if beyond else "")
 
 
 @contextlib.contextmanager
@@ -121,7 +126,8 @@ def table(data: dict[str, dict[str, Any]]) -> str:
     for name in sorted(data, key=lambda name: (name != "none", name)):
         row = data[name]
         cells = (_cell(row["verdicts"].get(suite)) for suite in SUITES)
-        lines.append(f"| {name} | {row['what']} | {' | '.join(cells)} |")
+        beyond = f"; beyond the language: {row['beyond']}" if row.get("beyond") else ""
+        lines.append(f"| {name} | {row['what']}{beyond} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -133,11 +139,11 @@ def _cell(verdicts: dict[str, int] | None) -> str:
 
 
 def missed(data: dict[str, dict[str, Any]]) -> list[str]:
-    """Kernels that no suite found, and the sane one where a suite found something."""
+    """Kernels that no suite found though it could, and the sane one where a suite did."""
     out = []
     for name, row in data.items():
         found = any(run.get(word) for run in row["verdicts"].values() for word in FINDINGS)
-        if found == (name == "none"):
+        if found == (name == "none") and not row.get("beyond"):
             out.append(name)
     return out
 
@@ -164,6 +170,8 @@ def main() -> int:
             build(source, folder)
             verdicts = {suite: run(suite, folder) for suite in suites}
         data[name] = {"what": broken.what if broken else "nothing", "verdicts": verdicts}
+        if broken and broken.beyond:
+            data[name]["beyond"] = broken.beyond
         print(f"{name}: {verdicts}", flush=True)
         DATA.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         PAGE.write_text(_INTRODUCTION + table(data), encoding="utf-8")

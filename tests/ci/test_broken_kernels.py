@@ -39,13 +39,13 @@ def test_every_patch_says_what_it_breaks_and_changes_one_file_of_kvm(
     broken_kernels: ModuleType,
 ) -> None:
     patches = sorted(broken_kernels.PATCHES.iterdir())
-    assert len(patches) > 20
+    assert len(patches) > 50
     for file in patches:
         broken = broken_kernels.load(file)
         lines = file.read_text(encoding="utf-8").splitlines()
         (changed,) = [line for line in lines if line.startswith("+++ b/")]
         assert "kvm" in changed
-        assert sum(line.startswith("@@ ") for line in lines) == 1
+        assert sum(line.startswith("@@ ") for line in lines) <= 2
         assert broken.suites
 
 
