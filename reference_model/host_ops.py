@@ -149,15 +149,15 @@ class HostOps:
         changed = [page for page in range(first, first + pages) if memory.advice(page) != advice]
         if not changed:
             return host_step(0)
-        if memory.is_hugetlb and ((memory.hva + first) | pages) % memory.huge_pages:
-            return host_step(EINVAL)
+        stop = _splits_until(memory, first, pages, lambda page: memory.advice(page) != advice)
         if memory.kind in ("anon", "zero") and memory.huge_pages == 1 and memory.has_blocks():
             raise UndefinedError(
                 "whether huge pages come of this is luck; give the backing thp: madvise"
             )
+        changed = [page for page in changed if page < stop]
         ranges = changes.retag(memory, changed, lambda page: memory.set_advice(page, advice))
         self._memory.unmap_ranges(slot, ranges)
-        return host_step(0)
+        return host_step(0 if stop == first + pages else EINVAL)
 
     def _collapse(self, slot: Slot, first: int, pages: int) -> Observation:
         """madvise_collapse, VMA by VMA until one fails."""
@@ -199,13 +199,10 @@ class HostOps:
         _needs_whole(memory, first, pages)
         if memory.kind == "file_ro" and op.prot == "rw":
             return host_step(EACCES)
-        if memory.is_hugetlb and ((memory.hva + first) | pages) % memory.huge_pages:
-            same = all(memory.prot(page) is prot for page in range(first, first + pages))
-            # hugetlb_vm_op_split, where there is something to change.
-            return host_step(0 if same else EINVAL)
-        ranges = changes.protect(memory, first, pages, prot)
+        stop = _splits_until(memory, first, pages, lambda page: memory.prot(page) is not prot)
+        ranges = changes.protect(memory, first, stop - first, prot)
         self._memory.unmap_ranges(slot, ranges)
-        return host_step(0)
+        return host_step(0 if stop == first + pages else EINVAL)
 
     def _remap(self, op: sc.Remap) -> Observation:
         found = self._range(op)
@@ -302,6 +299,24 @@ def _needs_whole(memory: HostMemory, first: int, pages: int) -> None:
             f"pages {first} to {first + pages - 1} of a device's memory that holds a block: give "
             "the whole slot, or make it smaller"
         )
+
+
+def _splits_until(
+    memory: HostMemory, first: int, pages: int, differs: Callable[[int], bool]
+) -> int:
+    """Up to which page the VMAs of a range can be changed where they differ.
+
+    One of hugetlb memory is split between huge pages only (hugetlb_vm_op_split): the call fails
+    there, and what lies before it has changed.
+    """
+    at, end = first, first + pages
+    while memory.is_hugetlb and at < end:
+        start, stop = memory.vma(at)
+        edges = [edge for edge in (at, min(stop, end)) if edge not in (start, stop)]
+        if differs(at) and any((memory.hva + edge) % memory.huge_pages for edge in edges):
+            return at
+        at = stop
+    return end
 
 
 def _holey(memory: HostMemory, first: int, pages: int) -> bool:

@@ -179,10 +179,14 @@ class HostTables(HostContent):
     def merge_at(self, page: int) -> None:
         """vma_merge of the VMAs that meet before this page, if their flags are equal.
 
-        Two that have different anon_vmas stay apart (is_mergeable_anon_vma).
+        Two that have different anon_vmas stay apart (is_mergeable_anon_vma), and those of hugetlb
+        memory always (VM_DONTEXPAND is one of VM_SPECIAL).
         """
         index = page - self._start
         if not 0 < index < len(self._prot) or not self._in_one(index):
+            return
+        if self.is_hugetlb:
+            self._seams.add(index)
             return
         before, behind = self._anon_vma[index - 1], self._anon_vma[index]
         if before and behind and before != behind:
