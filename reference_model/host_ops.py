@@ -74,13 +74,11 @@ class HostOps:
         """Slot, first page and pages of a range; None where it does not begin at a page."""
         slot, offset = self._memory.backing(op.gpa)
         page_size = self._env.page_size
+        if offset + op.size > slot.pages * page_size:
+            raise UndefinedError("the range leaves its slot; make size smaller")
         if offset % page_size:
             return None
-        pages = -(-op.size // page_size)
-        first = offset // page_size
-        if first + pages > slot.pages:
-            raise UndefinedError("the range leaves its slot; make size smaller")
-        return slot, first, pages
+        return slot, offset // page_size, -(-op.size // page_size)
 
     def _madvise(self, op: sc.Madvise) -> Observation:
         found = self._range(op)

@@ -39,7 +39,7 @@ class Rounds:
         """One of those that the slot is for; none for a device's memory."""
         if slot.is_device:
             return
-        draws: list[tuple[int, Callable[[SketchSlot], None]]] = [(2, self._aged)]
+        draws: list[tuple[int, Callable[[SketchSlot], None]]] = [(1, self._aged)]
         if "log_dirty" in slot.flags and "readonly" not in slot.flags:
             draws.append((8, self._ring if self._vm.dirty_ring else self._migration))
             draws.append((2, self._moved))
