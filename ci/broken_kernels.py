@@ -50,7 +50,8 @@ Written by `python ci/broken_kernels.py SOURCE BUILD`: Linux 6.12.117 with one w
 in `ci/broken-kernels` each, built with `kselftests/config`. Of each suite the corpus is run and as
 many generated scenarios as the heading says; the figures are scenarios that diverge, crash or hang,
 of those that were compared. The first row is the same kernel without a patch. A run in which all
-scenarios hang or panic is cut off.
+scenarios hang or panic is cut off. Rows are of different times: the corpus grows, which the number
+compared tells.
 
 """
 
