@@ -14,7 +14,6 @@
 #include "pgtable_record.h"
 #include "record.h"
 
-#define LONGEST_NUMBER	20
 #define LONGEST_RUN	160	/* bytes of JSON of one run */
 
 /* The runs of the step before, which the next step's difference is to. */
@@ -64,17 +63,9 @@ static void put_text(const char *text)
 
 static void put_number(u64 value)
 {
-	char digits[LONGEST_NUMBER];
-	int count = 0;
+	char digits[DECIMAL_SIZE];
 
-	do {
-		digits[count++] = '0' + value % 10;
-		value /= 10;
-	} while (value);
-	need(count + 1);
-	while (count)
-		line[used++] = digits[--count];
-	line[used] = 0;
+	put_text(decimal(value, digits));
 }
 
 static void put_next(u64 value)

@@ -17,7 +17,6 @@
 /* Text is written out after so many seconds, or when it is so much. */
 #define DUE_SECONDS	0.15
 #define DUE_BYTES	(64UL << 10)
-#define LONGEST_NUMBER	20
 
 struct shared *shared;
 
@@ -190,9 +189,11 @@ static void put(const char *text, size_t length)
 			capture_overflows();
 		memcpy(captured.text + captured.used, text, length + 1);
 		captured.used += length;
+	} else if (muted) {
+		return;
 	} else if (length >= room()) {
 		shared->full = true;
-	} else if (!muted) {
+	} else {
 		memcpy(shared->text + used, text, length + 1);
 		used += length;
 	}
@@ -203,16 +204,23 @@ void record_word(const char *text)
 	put(text, strlen(text));
 }
 
-void record_u64(u64 value)
+const char *decimal(u64 value, char digits[DECIMAL_SIZE])
 {
-	char digits[LONGEST_NUMBER + 1], *at = digits + LONGEST_NUMBER;
+	char *at = digits + DECIMAL_SIZE - 1;
 
 	*at = '\0';
 	do {
 		*--at = '0' + value % 10;
 		value /= 10;
 	} while (value);
-	put(at, digits + LONGEST_NUMBER - at);
+	return at;
+}
+
+void record_u64(u64 value)
+{
+	char digits[DECIMAL_SIZE];
+
+	record_word(decimal(value, digits));
 }
 
 void record_s64(s64 value)

@@ -67,6 +67,10 @@ void record_word(const char *text);
 void record_u64(u64 value);
 void record_s64(s64 value);
 
+/* A number as text without printf(): where it begins in digits. */
+#define DECIMAL_SIZE	21
+const char *decimal(u64 value, char digits[DECIMAL_SIZE]);
+
 /* Appends text as a JSON string, quotes included. */
 void record_json_string(const char *text);
 

@@ -103,7 +103,6 @@ void vcpu_new_tables(struct vm *vm, u32 index)
 void vcpu_create(struct vm *vm, u32 index)
 {
 	struct vcpu *vcpu = &vm->vcpu[index];
-	u64 mailbox = RUNTIME_MAILBOXES + index * MAILBOX_SIZE;
 	struct kvm_vcpu_init init;
 	int ret;
 
@@ -118,7 +117,7 @@ void vcpu_create(struct vm *vm, u32 index)
 	vcpu->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED)
 		scenario_infra("mmap of vCPU %u: %s", index, strerror(errno));
-	vcpu->mailbox = (struct mailbox *)(vm->runtime + (mailbox - RESERVED_START));
+	vcpu->mailbox = (struct mailbox *)runtime_memory(vm, RUNTIME_MAILBOXES) + index;
 	ring_map(vm, index);
 
 	set_reg(vcpu, MAIR_EL1, MAIR_VALUE);

@@ -19,6 +19,15 @@ class HostPage(enum.IntEnum):
     DEVICE = 5  # of no struct page: VM_PFNMAP, there since mmap()
 
 
+class Cached(enum.IntEnum):
+    """What a file has of one page."""
+
+    HOLE = 0
+    CLEAN = 1  # a hole that was read, and never stored to: reclaim makes it a hole again
+    DIRTY = 2
+    SWAPPED = 3  # not in the page cache
+
+
 class HostProt(enum.IntEnum):
     """What the VMA allows."""
 

@@ -6,8 +6,8 @@ What reclaim, a split or a fork would find of each, beside the entry that maps i
 
 from __future__ import annotations
 
-from reference_model.host_kinds import HostPage, HostProt
-from reference_model.host_tables import IN_SWAP, HostTables
+from reference_model.host_kinds import Cached, HostPage, HostProt
+from reference_model.host_tables import HostTables
 
 
 class HostPages(HostTables):
@@ -84,9 +84,9 @@ class HostPages(HostTables):
         return True
 
     def set_swapped(self, page: int, *, exclusive: bool) -> None:
-        """A swap entry, with the exclusive marker or without; of a file in its page cache."""
+        """In swap: by a swap entry, with the exclusive marker or without, or by the file."""
         if self.is_file:
-            self._cached[page - self._start] = IN_SWAP
+            self._cached[page - self._start] = Cached.SWAPPED
             return
         self._had_readonly = True
         self._state[page - self._start] = HostPage.SWAP
@@ -113,7 +113,7 @@ class HostPages(HostTables):
         """
         index = page - self._start
         if self.is_file:
-            self._cached[index] = 2
+            self._cached[index] = Cached.DIRTY
         if through_entry:
             for each in self._mapped(index):
                 self._clean[each] = 0
@@ -144,4 +144,4 @@ class HostPages(HostTables):
 
     def is_clean(self, page: int) -> bool:
         """A page of a file that was read into a hole: reclaim makes it a hole again."""
-        return self._cached[page - self._start] == 1
+        return self._cached[page - self._start] == Cached.CLEAN

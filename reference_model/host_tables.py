@@ -13,11 +13,8 @@ from typing import Self
 from reference_model.choice import Chooser
 from reference_model.fault_knobs import FaultKnobs
 from reference_model.host_content import HostContent
-from reference_model.host_kinds import Advice, HostPage, HostProt, Uffd, first_advice
+from reference_model.host_kinds import Advice, Cached, HostPage, HostProt, Uffd, first_advice
 from reference_model.scenario import Backing
-
-#: Of a page of a file: no page cache holds it, but swap does.
-IN_SWAP = 3
 
 
 class HostTables(HostContent):
@@ -71,9 +68,8 @@ class HostTables(HostContent):
             self._huge = set(range(count // self.huge_pages))
         #: The page is a part of a huge one, though it may be mapped by itself.
         self._compound = bytearray([full and self.huge_pages > 1]) * count
-        #: A page of a file is there: 2, or 1 for a hole that was read, and never stored to, or
-        #: IN_SWAP.
-        self._cached = bytearray([2 if full and self.is_file else 0]) * count
+        #: :class:`Cached` of a page of a file.
+        self._cached = bytearray([Cached.DIRTY if full and self.is_file else Cached.HOLE]) * count
         #: MADV_FREE took the page, and nothing has been stored since: reclaim drops it. 2: a part
         #: of a huge page that is mapped by small entries, one of which was stored through.
         self._lazy = bytearray(count)
@@ -259,7 +255,7 @@ class HostTables(HostContent):
 
     def forget(self, page: int) -> None:
         """The content is gone, from the page cache too: the next one is zero."""
-        self._cached[page - self._start] = 0
+        self._cached[page - self._start] = Cached.HOLE
         self.erase(page)
 
     def drop(self, first: int, count: int) -> None:
@@ -320,7 +316,7 @@ class HostTables(HostContent):
 
     def in_cache(self, page: int) -> bool:
         """The file has something other than a hole there."""
-        return bool(self._cached[page - self._start])
+        return self._cached[page - self._start] != Cached.HOLE
 
     def fill(self, page: int, word: int) -> None:
         """A new page of 8 bytes over and over, writable where the VMA is."""
@@ -328,7 +324,7 @@ class HostTables(HostContent):
         index = page - self._start
         self._state[index] = HostPage.FILE if self.is_file else HostPage.ANON
         self._writable[index] = self._prot[index] == HostProt.RW
-        self._cached[index] = 2 if self.is_file else 0
+        self._cached[index] = Cached.DIRTY if self.is_file else Cached.HOLE
         self._uffd_wp[index] = 0
         self.make_anon(page)
 

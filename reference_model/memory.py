@@ -6,9 +6,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from reference_model.host_content import prefill_word
-from reference_model.host_kinds import Advice, HostPage, HostProt, Uffd
+from reference_model.host_kinds import Advice, Cached, HostPage, HostProt, Uffd
 from reference_model.host_pages import HostPages
-from reference_model.host_tables import IN_SWAP
 
 __all__ = ["Advice", "HostMemory", "HostPage", "HostProt", "Touched", "Uffd", "prefill_word"]
 
@@ -160,7 +159,8 @@ class HostMemory(HostPages):
         while high < min(first + around, len(self._state)) and self._in_one(high):
             high += 1
         for each in range(low, high):
-            if self._state[each] == HostPage.NONE and 0 < self._cached[each] < IN_SWAP:
+            in_memory = self._cached[each] in (Cached.CLEAN, Cached.DIRTY)
+            if self._state[each] == HostPage.NONE and in_memory:
                 self._state[each] = HostPage.FILE
                 self._writable[each] = self._prot[each] == HostProt.RW
 
@@ -168,8 +168,10 @@ class HostMemory(HostPages):
         """do_anonymous_page, do_huge_pmd_anonymous_page, hugetlb_no_page, shmem_fault."""
         if self.is_file:
             self._state[index] = HostPage.FILE
-            # shmem_swapin_folio: what comes from swap is dirty.
-            self._cached[index] = min(self._cached[index], 2) or 1
+            if self._cached[index] == Cached.HOLE:
+                self._cached[index] = Cached.CLEAN
+            elif self._cached[index] == Cached.SWAPPED:
+                self._cached[index] = Cached.DIRTY  # shmem_swapin_folio
             # vma_wants_writenotify: with userfaultfd's write protection each first write faults.
             self._writable[index] = self._prot[index] == HostProt.RW and (
                 write or not self._uffd[index] & Uffd.WP

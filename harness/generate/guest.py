@@ -18,6 +18,8 @@ from harness.generate.guest_rounds import Rounds
 from harness.generate.guest_vm import (
     ALIGN,
     PAGE,
+    WORD_PAGES,
+    ZVA_BLOCK,
     SketchSlot,
     draw_base,
     draw_slot,
@@ -27,8 +29,6 @@ from harness.generate.predictable import predictable
 from reference_model import scenario as sc
 from reference_model.memory import prefill_word
 from reference_model.scenario import GuestOp, GuestScenario
-
-_WORD_PAGES = 64
 
 
 def generate_guest(seed: int, index: int) -> GuestScenario:
@@ -97,7 +97,7 @@ class _Walk:
         if near and self.random.random() < 0.6:
             page = (self.random.choice(near) - slot.gpa) // PAGE
             return min(max(page + self.random.choice((0, 0, 0, 1, -1)), 0), pages - 1)
-        edges = [0, pages - 1, _WORD_PAGES - 1, _WORD_PAGES, pages // 2]
+        edges = [0, pages - 1, WORD_PAGES - 1, WORD_PAGES, pages // 2]
         page = self.random.choice([*edges, self.random.randrange(pages)])
         return min(page, pages - 1)
 
@@ -169,7 +169,7 @@ class _Walk:
             return
         # Zeroes are called where a block of DC ZVA begins, which no QEMU takes for what was there.
         known = slot.backing.prefill or slot.backing.kind == "file_ro"
-        gpa = self._address(slot, 8) & (-8 if known else -0x200)
+        gpa = self._address(slot, 8) & (-8 if known else -ZVA_BLOCK)
         self.steps.append(sc.Exec(gpa=gpa, vcpu=self._vcpu(), tables=self._through()))
 
     def _cas(self) -> None:
@@ -187,7 +187,7 @@ class _Walk:
         slot = self._some_slot()
         if slot is None or not self.vm.stage1 or slot.is_device:
             return
-        gpa = self._address(slot, 8) & -0x200
+        gpa = self._address(slot, 8) & -ZVA_BLOCK
         self.steps.append(sc.DcZva(gpa=gpa, vcpu=self._vcpu()))
 
     def _dc_civac(self) -> None:
@@ -331,10 +331,10 @@ class _Walk:
         if slot is None or (self.vm.dirty_ring and not self._rarely()):
             return
         pages = slot.size // PAGE
-        first = self.random.randrange(-(-pages // _WORD_PAGES)) * _WORD_PAGES
+        first = self.random.randrange(-(-pages // WORD_PAGES)) * WORD_PAGES
         count: int | None = None
         if self.random.random() < 0.3:
-            count = min(_WORD_PAGES, pages - first)
+            count = min(WORD_PAGES, pages - first)
         if self._rarely():
             first, count = self.random.choice(((1, None), (first, pages + 1), (first, 3)))
         some: tuple[int, ...] | None = None

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from harness.generate.guest_vm import BLOCK, PAGE, STEP, SketchSlot
+from harness.generate.guest_vm import BLOCK, PAGE, STEP, WORD_PAGES, ZVA_BLOCK, SketchSlot
 from reference_model import scenario as sc
 from reference_model.scenario import GuestOp
 
-_WORD_PAGES = 64
 #: In each page, where rounds do not store: what prefill left there can be called. A block of DC
 #: ZVA begins there, so that no QEMU keeps it when the page is cleared (``zva_keeps_code``).
-_CODE = 0x200
+_CODE = ZVA_BLOCK
 
 
 class Rounds:
@@ -57,21 +56,22 @@ class Rounds:
     def _vcpu(self) -> int:
         return self._random.randrange(self._vm.vcpus)
 
-    def _store(self, gpa: int) -> None:
+    def _store(self, gpa: int, vcpu: int | None = None) -> None:
         value = self._random.getrandbits(64)
-        self._steps.append(sc.Write(gpa=gpa, value=value, vcpu=self._vcpu()))
+        by = self._vcpu() if vcpu is None else vcpu
+        self._steps.append(sc.Write(gpa=gpa, value=value, vcpu=by))
 
     def _pages(self, slot: SketchSlot) -> list[int]:
         """A few pages: alone, neighbours, or the edges of a word of the bitmap."""
         pages = slot.size // PAGE
-        word = self._random.randrange(-(-pages // _WORD_PAGES)) * _WORD_PAGES
-        last = min(word + _WORD_PAGES, pages) - 1
+        word = self._random.randrange(-(-pages // WORD_PAGES)) * WORD_PAGES
+        last = min(word + WORD_PAGES, pages) - 1
         first = self._page(slot)
         drawn = self._random.choice(
             (
                 (first, first + 1),
                 (first, first + 1, first + 2),
-                (first, first + _WORD_PAGES),
+                (first, first + WORD_PAGES),
                 (last,),
                 (word, last),
                 (pages - 1,),
@@ -101,10 +101,7 @@ class Rounds:
         vcpu = self._vcpu() if self._random.random() < 0.6 else None
         for again in (0, 8):
             for page in pages:
-                gpa = slot.gpa + page * PAGE + again
-                value = self._random.getrandbits(64)
-                by = self._vcpu() if vcpu is None else vcpu
-                self._steps.append(sc.Write(gpa=gpa, value=value, vcpu=by))
+                self._store(slot.gpa + page * PAGE + again, vcpu)
             count = None if again else self._random.choice((None, None, 1))
             self._steps.append(sc.RingReset(count=count))
 
@@ -178,8 +175,8 @@ class Rounds:
 
     def _clear(self, slot: SketchSlot, pages: list[int]) -> None:
         """CLEAR_DIRTY_LOG from the word on that the first of these pages is in."""
-        first = pages[0] // _WORD_PAGES * _WORD_PAGES
-        many = self._random.choice((None, None, _WORD_PAGES))
+        first = pages[0] // WORD_PAGES * WORD_PAGES
+        many = self._random.choice((None, None, WORD_PAGES))
         if many is not None:
             many = min(many, slot.size // PAGE - first)
         some = tuple(pages) if self._random.random() < 0.7 else None

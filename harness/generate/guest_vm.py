@@ -14,6 +14,10 @@ ALIGN = 0x1_0000
 #: Whole pages in 4K and 16K.
 STEP = 0x4000
 BLOCK = 0x20_0000
+#: Pages in a word of the dirty bitmap.
+WORD_PAGES = 64
+#: No CPU of QEMU has larger blocks of DC ZVA.
+ZVA_BLOCK = 0x200
 _BASES = (0x0, 0x4000_0000, 0x8000_0000, 0x8020_0000, 0xC000_0000)
 #: What a prefilled page costs makes large slots rare. Some end inside a word of the bitmap.
 _SIZES = (

@@ -45,7 +45,8 @@ def test_every_patch_says_what_it_breaks_and_changes_one_file_of_kvm(
         lines = file.read_text(encoding="utf-8").splitlines()
         (changed,) = [line for line in lines if line.startswith("+++ b/")]
         assert "kvm" in changed
-        assert sum(line.startswith("@@ ") for line in lines) <= 2
+        # One place, or two where something moved.
+        assert 1 <= sum(line.startswith("@@ ") for line in lines) <= 2
         assert broken.suites
 
 
