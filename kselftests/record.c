@@ -204,18 +204,6 @@ void record_word(const char *text)
 	put(text, strlen(text));
 }
 
-const char *decimal(u64 value, char digits[DECIMAL_SIZE])
-{
-	char *at = digits + DECIMAL_SIZE - 1;
-
-	*at = '\0';
-	do {
-		*--at = '0' + value % 10;
-		value /= 10;
-	} while (value);
-	return at;
-}
-
 void record_u64(u64 value)
 {
 	char digits[DECIMAL_SIZE];

@@ -69,7 +69,17 @@ void record_s64(s64 value);
 
 /* A number as text without printf(): where it begins in digits. */
 #define DECIMAL_SIZE	21
-const char *decimal(u64 value, char digits[DECIMAL_SIZE]);
+static inline const char *decimal(u64 value, char digits[DECIMAL_SIZE])
+{
+	char *at = digits + DECIMAL_SIZE - 1;
+
+	*at = '\0';
+	do {
+		*--at = '0' + value % 10;
+		value /= 10;
+	} while (value);
+	return at;
+}
 
 /* Appends text as a JSON string, quotes included. */
 void record_json_string(const char *text);
