@@ -61,6 +61,13 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     splits_mapped_parts: bool
     #: Parts of a split huge page that hold zeroes become the shared zero page.
     split_frees_zeroes: bool
+    #: Small entries of a huge page are joined, CONT_PTES of them (CONFIG_ARM64_CONTPTE, from 6.9
+    #: on). Where some are and some not, MADV_FREE and MADV_PAGEOUT take it for a huge page of
+    #: which they see a part, and split it.
+    joins_entries: bool
+    #: mprotect writes a row of such entries at once, and so does reclaim that puts them back;
+    #: else one by one.
+    writes_rows: bool
     #: A small entry of a huge page can be reused too after a fork; else it is copied for sure.
     reuses_parts: bool
     #: MADV_DONTNEED frees the page tables that it empties, so that huge pages can come back.
@@ -125,6 +132,8 @@ _V5_10 = FaultKnobs(
     split_dirties=True,
     splits_mapped_parts=True,
     split_frees_zeroes=False,
+    joins_entries=False,
+    writes_rows=False,
     reuses_parts=False,
     dontneed_frees_tables=False,
     remove_needs_write=True,
@@ -174,6 +183,7 @@ _V6_12 = replace(
     eager_split=True,
     slot_flushes_all=False,
     split_frees_zeroes=True,
+    joins_entries=True,
     splits_mapped_parts=False,
     mprotect_needs_dirty=False,
     free_asks_first_part=False,
@@ -189,6 +199,7 @@ _V7_2 = replace(
     maps_at_page=True,
     marks_mapping=True,
     huge_zero_becomes_huge=True,
+    writes_rows=True,
     reuses_parts=True,
     dontneed_frees_tables=True,
     drops_blocks=True,

@@ -173,6 +173,28 @@ _READ: dict[str, KnobDoc] = {
             "v7.2": "try_to_map_unused_to_zeropage (7.2)",
         },
     ),
+    "joins_entries": KnobDoc(
+        what="small entries of a huge page are joined, and seen as a part where not all are",
+        sources={
+            "v5.10": "set_pte_at (5.10, arm64): entries stand alone",
+            "seed-2021": "set_pte_at (5.13, arm64): entries stand alone",
+            "v6.1": "set_pte_at (6.1, arm64): entries stand alone",
+            "v6.12": "__contpte_try_fold, contpte_ptep_get, folio_pte_batch (6.12): PTE_CONT "
+            "is compared; seen on 6.12.117",
+            "v7.2": "__contpte_try_fold, contpte_ptep_get, folio_pte_batch_flags (7.2): PTE_CONT "
+            "is compared; seen on 7.2.13",
+        },
+    ),
+    "writes_rows": KnobDoc(
+        what="mprotect, and reclaim that puts entries back, write rows of them",
+        sources={
+            "v5.10": "change_pte_range (5.10): one by one",
+            "seed-2021": "change_pte_range (5.13): one by one",
+            "v6.1": "change_pte_range (6.1): one by one",
+            "v6.12": "change_pte_range, try_to_unmap_one (6.12): one by one",
+            "v7.2": "mprotect_folio_pte_batch, folio_unmap_pte_batch (7.2): set_ptes of a row",
+        },
+    ),
     "reuses_parts": KnobDoc(
         what="a part of a huge page may be reused after a fork",
         sources={

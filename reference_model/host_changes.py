@@ -14,6 +14,9 @@ from reference_model.unpredictable import UndefinedError
 
 Ranges = list[tuple[int, int]]
 
+#: Pages in a PMD block where pages have 4K.
+_PMD_PAGES_4K = 512
+
 
 def split_edges(memory: HostMemory, first: int, count: int) -> Ranges:
     """__split_huge_pmd of the huge pages that a range ends inside."""
@@ -147,7 +150,8 @@ def _lacks_first_part(memory: HostMemory, page: int) -> bool:
 def _break_up(memory: HostMemory, first: int, count: int) -> Ranges:
     """split_huge_page of huge pages that the range has only a part of: all of them is unmapped.
 
-    Up to 6.1 also of whole ones that are mapped by entries of pages.
+    Up to 6.1 also of whole ones that are mapped by entries of pages, and later of those whose
+    entries are joined in some places alone.
 
     The huge zero page stays as it is, and mapped.
     """
@@ -159,6 +163,7 @@ def _break_up(memory: HostMemory, first: int, count: int) -> Ranges:
         kept = whole and parts[0] in inside and parts[-1] in inside
         if kept and memory.knobs.splits_mapped_parts:
             kept = memory.block_around(page)[1] > 1
+        kept = kept and memory.looks_whole(page)
         if parts and not kept:
             memory.break_up(page)
             # try_to_migrate invalidates where the huge page was, whatever is there by now.
@@ -169,10 +174,14 @@ def _break_up(memory: HostMemory, first: int, count: int) -> Ranges:
 
 def protect(memory: HostMemory, first: int, count: int, prot: HostProt) -> Ranges:
     """mprotect: nothing where the protection is that already; else change_protection."""
-    changed = [page for page in range(first, first + count) if memory.prot(page) != prot]
+    allowed = {page: memory.prot(page) for page in range(first, first + count)}
+    changed = {page: before for page, before in allowed.items() if before != prot}
     ranges = retag(memory, changed, lambda page: memory.set_prot(page, prot))
+    rows = memory.rows(changed, prot)
     for page in changed:
         memory.set_writable(page, prot is HostProt.RW and _regains_write(memory, page))
+    for start, length in rows:
+        memory.rewrite(start, length)
     return ranges + runs_of(changed)
 
 
@@ -257,6 +266,32 @@ def fork(memory: HostMemory, touched: range) -> Ranges:
     return ranges
 
 
+def _unmap_whole(memory: HostMemory, first: int, count: int) -> Ranges:
+    """What reclaim does to whole huge pages before it can write them to swap.
+
+    To one that MADV_FREE took and that was stored to since: try_to_unmap_one splits the huge entry,
+    takes the first of the small ones, and writes it again as the page is dirty; it comes to the
+    page for good when it is asked once more. Where entries are not joined nothing shows of it.
+
+    Swap has no room for one as a whole without CONFIG_THP_SWAP, which arm64 has for pages of 4K:
+    shrink_folio_list splits it. Before :attr:`split_frees_zeroes` nothing shows of that either.
+    """
+    out: Ranges = []
+    swaps_whole = memory.pmd_pages == _PMD_PAGES_4K or not memory.knobs.split_frees_zeroes
+    for page in range(first, first + count):
+        parts = memory.parts(page)
+        if parts[:1] != [page] or len(parts) < memory.huge_pages or parts[-1] >= first + count:
+            continue
+        if memory.is_stored(page) and memory.knobs.joins_entries:
+            memory.split_block(page)
+            if not memory.knobs.writes_rows:
+                memory.rewrite(page, 1)
+        if not swaps_whole and not memory.is_lazy(page):
+            memory.break_up(page)
+            out.append((page, memory.huge_pages))
+    return out
+
+
 def page_out(memory: HostMemory, first: int, count: int) -> Ranges:
     """MADV_PAGEOUT that succeeded for every page that can go.
 
@@ -268,7 +303,8 @@ def page_out(memory: HostMemory, first: int, count: int) -> Ranges:
             "which parts of a huge page go after MADV_FREE and a store to one of them is the "
             "order of its entries; advise and store page by page"
         )
-    ranges = _break_up(memory, first, count)
+    ranges = _unmap_whole(memory, first, count)
+    ranges += _break_up(memory, first, count)
     for page in range(first, first + count):
         state = memory.state(page)
         if state not in (HostPage.ANON, HostPage.FILE):

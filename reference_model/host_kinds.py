@@ -28,6 +28,15 @@ class Cached(enum.IntEnum):
     SWAPPED = 3  # not in the page cache
 
 
+class Freed(enum.IntEnum):
+    """What is left of MADV_FREE on one page."""
+
+    NO = 0
+    YES = 1  # nothing was stored since: reclaim drops the page
+    HALF = 2  # a part of a huge page, of which another was stored to through its own entry
+    STORED = 3  # stored to since: PG_swapbacked comes back when reclaim meets the page
+
+
 class HostProt(enum.IntEnum):
     """What the VMA allows."""
 

@@ -6,11 +6,11 @@ What reclaim, a split or a fork would find of each, beside the entry that maps i
 
 from __future__ import annotations
 
-from reference_model.host_kinds import Cached, HostPage, HostProt
-from reference_model.host_tables import HostTables
+from reference_model.host_joined import HostJoined
+from reference_model.host_kinds import Cached, Freed, HostPage, HostProt
 
 
-class HostPages(HostTables):
+class HostPages(HostJoined):
     """The mapping behind one slot, with the state of its pages."""
 
     def split_block(self, page: int) -> None:
@@ -19,6 +19,7 @@ class HostPages(HostTables):
         if block in self._huge:
             self._huge.discard(block)
             self._tables.add(block)
+            self._apart.difference_update(self._groups(block))
             # __split_huge_pmd_locked (6.1): no pte_mkdirty.
             self._clean[self._indices(block)] = bytes([1]) * self.huge_pages
             if self.knobs.split_dirties and HostProt.RW in self._prot[self._indices(block)]:
@@ -79,7 +80,7 @@ class HostPages(HostTables):
         for each in indices:
             self._compound[each] = 1
             # The copy is dirty (pmd_mkdirty).
-            self._lazy[each] = 0
+            self._lazy[each] = Freed.NO
             self._clean[each] = 0
         return True
 
@@ -94,17 +95,21 @@ class HostPages(HostTables):
 
     def set_lazy(self, page: int) -> None:
         """MADV_FREE: the page is clean, and nobody's."""
-        self._lazy[page - self._start] = 1
+        self._lazy[page - self._start] = Freed.YES
         self._clean[page - self._start] = 1
         self._has_lazy = True
 
     def is_lazy(self, page: int) -> bool:
         """Reclaim drops the page rather than writing it to swap."""
-        return bool(self._lazy[page - self._start])
+        return self._lazy[page - self._start] in (Freed.YES, Freed.HALF)
 
     def is_half_lazy(self, page: int) -> bool:
         """Some of the huge page goes, and some not."""
-        return self._lazy[page - self._start] == 2
+        return self._lazy[page - self._start] == Freed.HALF
+
+    def is_stored(self, page: int) -> bool:
+        """Reclaim would have dropped the page, were it not stored to since."""
+        return self._lazy[page - self._start] == Freed.STORED
 
     def soil(self, page: int, *, through_entry: bool = False) -> None:
         """The page is dirty, and the whole of a huge one with it.
@@ -122,7 +127,9 @@ class HostPages(HostTables):
         half = through_entry and len(self._mapped(index)) == 1
         for each in self.parts(page) or (page,):
             was = self._lazy[each - self._start]
-            self._lazy[each - self._start] = 2 if was and half and each != page else 0
+            if was in (Freed.YES, Freed.HALF):
+                alone = half and each != page
+                self._lazy[each - self._start] = Freed.HALF if alone else Freed.STORED
 
     def share_swap(self, touched: range) -> None:
         """After a fork: pages of these that are in swap came back in the child (swapin_readahead).

@@ -13,7 +13,7 @@ from typing import Self
 from reference_model.choice import Chooser
 from reference_model.fault_knobs import FaultKnobs
 from reference_model.host_content import HostContent
-from reference_model.host_kinds import Advice, Cached, HostPage, HostProt, Uffd, first_advice
+from reference_model.host_kinds import Advice, Cached, Freed, HostPage, HostProt, Uffd, first_advice
 from reference_model.scenario import Backing
 
 
@@ -64,14 +64,16 @@ class HostTables(HostContent):
         self._tables: set[int] = set()
         #: Those of them that another process mapped page by page at some time.
         self._doubled: set[int] = set()
+        #: Numbers of the groups of CONT_PTES entries that are not joined, of huge pages that are
+        #: mapped by small entries.
+        self._apart: set[int] = set()
         if full and self.huge_pages > 1:
             self._huge = set(range(count // self.huge_pages))
         #: The page is a part of a huge one, though it may be mapped by itself.
         self._compound = bytearray([full and self.huge_pages > 1]) * count
         #: :class:`Cached` of a page of a file.
         self._cached = bytearray([Cached.DIRTY if full and self.is_file else Cached.HOLE]) * count
-        #: MADV_FREE took the page, and nothing has been stored since: reclaim drops it. 2: a part
-        #: of a huge page that is mapped by small entries, one of which was stored through.
+        #: :class:`Freed`, and whether any page was anything but NO.
         self._lazy = bytearray(count)
         self._has_lazy = False
         #: The entry of an anonymous page is clean, though the page may be dirty.
@@ -246,7 +248,7 @@ class HostTables(HostContent):
         self._writable[index] = 0
         self._exclusive[index] = 1
         self._compound[index] = 0
-        self._lazy[index] = 0
+        self._lazy[index] = Freed.NO
         self._clean[index] = 0
         self._shared_swap[index] = 0
         if not (self.is_file and self._uffd[index] & Uffd.WP):
@@ -345,6 +347,7 @@ class HostTables(HostContent):
             tuple(sorted(self._huge)),
             tuple(sorted(self._doubled)),
             tuple(sorted(self._tables)),
+            tuple(sorted(self._apart)),
             tuple(sorted(self._seams)),
             self.content(),
         )

@@ -129,6 +129,8 @@ class HostMemory(HostPages):
         for each in mapped:
             self._writable[each] = 1
             self._exclusive[each] = 1
+        if self._is_joinable(index):
+            self._apart.add(self._group(index + self._start))  # contpte_ptep_set_access_flags
         if len(mapped) > 1 or self.is_file or self.is_hugetlb:
             return _PLAIN
         # A page that waits in a per-CPU list, of new or of activated pages, has a second reference
