@@ -78,6 +78,18 @@ static char *runtime_area(void)
 	return area;
 }
 
+/* To copy it costs more than to look: it is there since the last VM, unless a guest wrote to it. */
+static void place_code(struct vm *vm)
+{
+	char *at = runtime_memory(vm, RUNTIME_CODE);
+	size_t size = guest_code_end - guest_code;
+
+	if (!memcmp(at, guest_code, size))
+		return;
+	memcpy(at, guest_code, size);
+	memory_clean(at, size);
+}
+
 static void add_runtime_slot(struct vm *vm)
 {
 	struct kvm_userspace_memory_region region = {
@@ -85,14 +97,12 @@ static void add_runtime_slot(struct vm *vm)
 		.guest_phys_addr = RESERVED_START,
 		.memory_size = RUNTIME_SIZE,
 	};
-	size_t code = guest_code_end - guest_code;
 	int ret;
 
 	vm->runtime = runtime_area();
 	if (!vm->runtime)
 		scenario_infra("no memory for the runtime: %s", strerror(errno));
-	memcpy(runtime_memory(vm, RUNTIME_CODE), guest_code, code);
-	memory_clean(vm->runtime, code);
+	place_code(vm);
 	memset(runtime_memory(vm, RUNTIME_MAILBOXES), 0, MAX_VCPUS * MAILBOX_SIZE);
 	stage1_begin(vm);
 

@@ -12,6 +12,8 @@
 
 #include "desc.h"
 
+#define GROUP	8	/* entries that are looked at together */
+
 static typeof(((struct file_operations *)0)->unlocked_ioctl) vm_ioctl;
 static int (*clear_flush_young)(struct mm_struct *mm, unsigned long start, unsigned long end);
 
@@ -60,18 +62,34 @@ static void add_leaf(struct live_reader *reader, u64 desc, u64 ipa, int level)
 	reader->next_ipa = ipa + BIT_ULL(leaf.shift);
 }
 
-static void read_entries(struct live_reader *reader, const u64 *table, u64 nr, u64 ipa, int level)
+/* Most of a table is empty, and it is read after every step: how many entries from here on are 0. */
+static u64 empty_entries(const u64 *entry, u64 nr)
 {
 	u64 i;
 
-	for (i = 0; i < nr; i++, ipa += BIT_ULL(desc_shift(level))) {
-		u64 desc = READ_ONCE(table[i]);
+	for (i = 0; i + GROUP <= nr; i += GROUP, entry += GROUP)
+		if (entry[0] | entry[1] | entry[2] | entry[3] |
+		    entry[4] | entry[5] | entry[6] | entry[7])
+			break;
+	return i;
+}
+
+static void read_entries(struct live_reader *reader, const u64 *table, u64 nr, u64 ipa, int level)
+{
+	u64 size = BIT_ULL(desc_shift(level)), i, desc;
+
+	for (i = 0; i < nr; i++) {
+		if (i % GROUP == 0)
+			i += empty_entries(table + i, nr - i);
+		if (i == nr)
+			break;
+		desc = READ_ONCE(table[i]);
 
 		if (desc_is_table(desc, level))
-			read_entries(reader, phys_to_virt(desc_address(desc)), ENTRIES, ipa,
-				     level + 1);
+			read_entries(reader, phys_to_virt(desc_address(desc)), ENTRIES,
+				     ipa + i * size, level + 1);
 		else if (desc & DESC_VALID)
-			add_leaf(reader, desc, ipa, level);
+			add_leaf(reader, desc, ipa + i * size, level);
 	}
 }
 
