@@ -6,6 +6,7 @@
 #include <linux/kvm.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -29,19 +30,26 @@ static const char *because(const char *what, int error)
 	return reason;
 }
 
-/* The file beside the program; -1 where there is none. */
+/*
+ * The file beside the program; -1 where there is none. It is locked until it is closed: a
+ * program that runs beside this one neither removes the module nor loads it meanwhile.
+ */
 static int open_file(void)
 {
 	char path[1024];
 	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof(FILE_) - 1);
 	char *slash;
+	int file;
 
 	if (length < 0)
 		return -1;
 	path[length] = 0;
 	slash = strrchr(path, '/');
 	strcpy(slash ? slash + 1 : path, FILE_);
-	return open(path, O_RDONLY | O_CLOEXEC);
+	file = open(path, O_RDONLY | O_CLOEXEC);
+	if (file >= 0)
+		flock(file, LOCK_EX);
+	return file;
 }
 
 /* In the words of who has to mend it. */
@@ -62,21 +70,17 @@ static const char *load_failure(int error)
 	}
 }
 
-static const char *load(const char *parameters)
+static const char *load(int file, const char *parameters)
 {
-	int file = open_file();
 	int error = 0;
 
-	if (file < 0)
-		return NULL;
 	/* What an earlier program left loaded may be another build. */
 	syscall(SYS_delete_module, HX_DEVICE, O_NONBLOCK);
 	if (syscall(SYS_finit_module, file, parameters, 0))
 		error = errno;
-	else
-		loaded = true;
-	close(file);
-	return error && error != EEXIST ? load_failure(error) : NULL;
+	/* One that a program beside this one has in use is removed by the last of them. */
+	loaded = !error || error == EEXIST;
+	return loaded ? NULL : load_failure(error);
 }
 
 /*
@@ -99,15 +103,26 @@ static const char *keep_vm(void)
 	return vm < 0 ? reason : NULL;
 }
 
+static const char *load_and_open(const char *parameters)
+{
+	int file = open_file();
+	const char *failure = file < 0 ? NULL : load(file, parameters);
+
+	if (!failure)
+		device = open(NODE, O_RDWR | O_CLOEXEC);
+	if (!failure && device < 0)
+		failure = because(errno == ENOENT ? "no module " HX_DEVICE : NODE, errno);
+	if (file >= 0)
+		close(file);
+	return failure;
+}
+
 static const char *open_device(const char *parameters)
 {
-	const char *failure = load(parameters);
+	const char *failure = load_and_open(parameters);
 
 	if (failure)
 		return failure;
-	device = open(NODE, O_RDWR | O_CLOEXEC);
-	if (device < 0)
-		return because(errno == ENOENT ? "no module " HX_DEVICE : NODE, errno);
 	if (ioctl(device, HX_IOCTL_INFO, &info))
 		return because(NODE, errno);
 	if (info.abi != HX_ABI) {
@@ -130,6 +145,15 @@ const char *module_open_live(void)
 	return open_device("live_only=1");
 }
 
+static void unload(void)
+{
+	int file = open_file();
+
+	syscall(SYS_delete_module, HX_DEVICE, O_NONBLOCK);
+	if (file >= 0)
+		close(file);
+}
+
 void module_close(void)
 {
 	if (vm >= 0)
@@ -139,7 +163,7 @@ void module_close(void)
 		close(device);
 	device = -1;
 	if (loaded)
-		syscall(SYS_delete_module, HX_DEVICE, O_NONBLOCK);
+		unload();
 	loaded = false;
 }
 

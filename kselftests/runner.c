@@ -8,8 +8,10 @@
  * where scenarios are short and share a child, those of a few are written at once.
  * A scenario that runs for long has its lines written from time to time.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -409,7 +411,7 @@ static void __noreturn usage(const char *name, const char *problem)
 {
 	fprintf(stderr,
 		"%s: %s\n"
-		"usage: %s [--only I,J,K] [--start K] [--timeout SECONDS] [--sync] "
+		"usage: %s [--only I,J,K] [--start K] [--timeout SECONDS] [--lane N] [--sync] "
 		"[--no-trace] [--list]\n",
 		name, problem, name);
 	exit(2);
@@ -435,12 +437,30 @@ static void choose_only(const char *name, char *list)
 		plan.chosen[parse_index(name, &list)] = true;
 }
 
+/* Programs that run side by side have a CPU each: number lane of those that this one may use. */
+static bool enter_lane(unsigned long lane)
+{
+	cpu_set_t all, one;
+	int cpu;
+
+	if (sched_getaffinity(0, sizeof(all), &all))
+		return false;
+	lane %= CPU_COUNT(&all);
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &all) && !lane--)
+			break;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	return !sched_setaffinity(0, sizeof(one), &one);
+}
+
 static void parse(int argc, char **argv, struct options *options)
 {
 	static const struct option known[] = {
 		{ "only", required_argument, NULL, 'o' },
 		{ "start", required_argument, NULL, 's' },
 		{ "timeout", required_argument, NULL, 't' },
+		{ "lane", required_argument, NULL, 'c' },
 		{ "sync", no_argument, NULL, 'y' },
 		{ "no-trace", no_argument, NULL, 'n' },
 		{ "list", no_argument, NULL, 'l' },
@@ -462,6 +482,10 @@ static void parse(int argc, char **argv, struct options *options)
 			plan.timeout = strtod(optarg, &end);
 			if (*end || !(plan.timeout > 0 && plan.timeout < 1e6))
 				usage(argv[0], "--timeout is a number of seconds above 0");
+			break;
+		case 'c':
+			if (!enter_lane(strtoul(optarg, &end, 10)) || *end)
+				usage(argv[0], "--lane is a number, and takes a CPU to stay on");
 			break;
 		case 'y':
 			options->sync = true;

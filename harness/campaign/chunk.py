@@ -14,7 +14,7 @@ import msgspec
 from harness.campaign.coming import Chunk
 from harness.campaign.judging import Bench, Case
 from harness.compare.repeats import is_repeated, same_divergence
-from harness.execute import run_again, run_batch
+from harness.execute import Lanes, run_again, run_batch
 from harness.targets import Target
 from harness.vocabulary import (
     HarnessError,
@@ -25,12 +25,18 @@ from harness.vocabulary import (
     UsageError,
 )
 from reference_model.outcome import Prediction
+from reference_model.scenario import Scenario, SlotAdd
 
 
 def run_chunk(
-    target: Target, chunk: Chunk, white_box: WhiteBox, bench: Bench, stop: threading.Event
+    target: Target,
+    chunk: Chunk,
+    white_box: WhiteBox,
+    bench: Bench,
+    stop: threading.Event,
+    lanes: Lanes,
 ) -> None:
-    """Run a chunk's scenarios; what diverges is held back until it has run again."""
+    """Run a chunk's scenarios; what diverges is held back until it has run again, alone."""
     cases = {at: white_box.case(case) for at, case in chunk.cases.items()}
     for case in cases.values():
         if case.prediction.skip:
@@ -41,7 +47,7 @@ def run_chunk(
     held: dict[int, Case] = {}
     again: dict[int, tuple[ScenarioRun, ...]] = {}
     try:
-        for at, run in _runs(target, chunk, wanted, white_box, bench, stop):
+        for at, run in _runs(target, chunk, wanted, white_box, bench, stop, lanes):
             case = msgspec.structs.replace(cases[at], run=run)
             first = bench.judge(case, run)
             if bench.settings.repeat and is_repeated(case.scenario, first):
@@ -62,6 +68,7 @@ def _runs(
     white_box: WhiteBox,
     bench: Bench,
     stop: threading.Event,
+    lanes: Lanes,
 ) -> Iterator[tuple[int, ScenarioRun]]:
     """The runs of a chunk's wanted scenarios, with their place in the chunk."""
     scenarios = {at: chunk.cases[at].scenario for at in wanted}
@@ -75,6 +82,8 @@ def _runs(
             msgspec.structs.replace(program, files=white_box.files),
             scenario_timeout=bench.settings.scenario_timeout,
             stop=stop,
+            lanes=lanes if all(one.suite in _SIDE_BY_SIDE for one in scenarios.values()) else None,
+            one_lane=[n for n, at in enumerate(wanted) if _needs_the_pool(scenarios[at])],
             on_hello=bench.greet,
             on_event=lambda text: None if stop.is_set() else bench.listener.on_note(text),
         ):
@@ -86,6 +95,19 @@ def _runs(
             return
         for ident, at in waiting.items():
             yield at, ScenarioRun(id=ident, status=RunStatus.INFRA, detail=str(error))
+
+
+#: Suites whose scenarios leave each other alone. The module of pgtable has one table, and the
+#: vCPUs of a race take all CPUs.
+_SIDE_BY_SIDE = frozenset({"guest"})
+#: Backings that a machine has little of: two scenarios that want some would find less.
+_SCARCE = frozenset({"hugetlb", "device"})
+
+
+def _needs_the_pool(scenario: Scenario) -> bool:
+    return any(
+        isinstance(step, SlotAdd) and step.backing.kind in _SCARCE for step in scenario.steps
+    )
 
 
 def _again(

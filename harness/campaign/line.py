@@ -20,6 +20,7 @@ from harness.campaign.chunk import WhiteBox, run_chunk
 from harness.campaign.coming import Coming
 from harness.campaign.judging import Bench, Listener, Settings, is_judged
 from harness.campaign.workload import Workload
+from harness.execute import Lanes
 from harness.store.database import short_id
 from harness.targets import Target, end_all_guests
 from harness.vocabulary import Finding, HarnessError, TargetInfo, UsageError, Verdict
@@ -42,6 +43,8 @@ class TargetPlan(Struct, frozen=True):
     number: int = 1
     #: Equal guests that share the scenarios.
     guests: int = 1
+    #: Programs at once on each of them.
+    lanes: int = 1
 
 
 def run_on_target(
@@ -71,7 +74,17 @@ def run_on_target(
         name = target.info.name if plan.number == 1 else f"{target.info.name} #{plan.number}"
         info = msgspec.structs.replace(target.info, name=name, opened_with=plan.options)
         more = (partial(_opened, plan.open),) * (plan.guests - 1)
-        run_open(target, info, workload, settings, listener, stop, module=plan.module, more=more)
+        run_open(
+            target,
+            info,
+            workload,
+            settings,
+            listener,
+            stop,
+            module=plan.module,
+            more=more,
+            lanes=plan.lanes,
+        )
     finally:
         target.close()
 
@@ -86,10 +99,11 @@ def run_open(
     *,
     module: Callable[[TargetInfo], str] | None = None,
     more: Sequence[Callable[[], AbstractContextManager[Target]]] = (),
+    lanes: int = 1,
 ) -> None:
     """Run every scenario on an open target, which stays open.
 
-    ``more`` give others like it, that take a part of the scenarios.
+    ``more`` give others like it, that take a part of the scenarios; ``lanes`` run at once on each.
     """
     profile, note = _profile(info, settings)
     facts = info.env | dict(settings.env)
@@ -108,12 +122,12 @@ def run_open(
             except HarnessError as error:
                 listener.on_note(f"{info.name}: one guest less: {error}")
                 return
-            _work(target, coming, WhiteBox(info, module), bench, stop)
+            _work(target, coming, WhiteBox(info, module), bench, stop, lanes)
 
     with ThreadPoolExecutor(max(len(more), 1), thread_name_prefix="guest") as others:
         futures = [others.submit(other, opened) for opened in more]
         try:
-            _work(target, coming, WhiteBox(info, module), bench, stop)
+            _work(target, coming, WhiteBox(info, module), bench, stop, lanes)
             for future in futures:
                 future.result()
         except KeyboardInterrupt:
@@ -135,15 +149,21 @@ def _opened(opener: Callable[[], Target]) -> Iterator[Target]:
 
 
 def _work(
-    target: Target, coming: Coming, white_box: WhiteBox, bench: Bench, stop: threading.Event
+    target: Target,
+    coming: Coming,
+    white_box: WhiteBox,
+    bench: Bench,
+    stop: threading.Event,
+    lanes: int,
 ) -> None:
     """Run what is coming until there is no more."""
+    side_by_side = Lanes(lanes)
     # To generate and to predict is one core's work while the target is another's.
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as ahead:
         future = ahead.submit(coming.take)
         while (chunk := future.result()) is not None and not stop.is_set():
             future = ahead.submit(coming.take)
-            run_chunk(target, chunk, white_box, bench, stop)
+            run_chunk(target, chunk, white_box, bench, stop, side_by_side)
 
 
 def _profile(info: TargetInfo, settings: Settings) -> tuple[SemanticsProfile, str]:

@@ -276,6 +276,7 @@ def _run(plan: TargetPlan, guests: Sequence[Target], workload: Workload) -> tupl
             threading.Event(),
             module=plan.module,
             more=[_kept(guest) for guest in guests[1:]],
+            lanes=plan.lanes,
         )
     finally:
         workload.close()

@@ -55,15 +55,22 @@ _GUESTS = click.option(
     type=click.IntRange(1, 64),
     help="Equal guests of each kernel that share the scenarios.",
 )
+_LANES = click.option(
+    "--lanes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Programs at once on each target, a CPU for each (suite guest).",
+)
 
 
 def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of machines; the command gets ``kernels``, ``targets`` and ``machine``."""
-    return one_machine_options(_GUESTS(function))
+    return one_machine_options(_GUESTS(_LANES(function)))
 
 
 def one_machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for what has one guest of a kernel: without ``--guests``."""
+    """The same for what has one guest of a kernel: without ``--guests`` and ``--lanes``."""
 
     @wraps(function)
     def wrapper(**arguments: Any) -> Any:
@@ -73,6 +80,7 @@ def one_machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "memory": arguments.pop("memory"),
             "vcpus": arguments.pop("smp"),
             "guests": arguments.pop("guests", 1),
+            "lanes": arguments.pop("lanes", 1),
             "append": tuple(arguments.pop("append")),
             "headers": tuple(arguments.pop("headers")),
         }
@@ -100,8 +108,10 @@ def plans_from(
     A bad SPEC or target name is a UsageError before anything boots.
     """
     guests: int = machine.get("guests", 1)
+    lanes: int = machine.get("lanes", 1)
     config = msgspec.convert(
-        {name: value for name, value in machine.items() if name not in ("guests", "headers")},
+        {name: value for name, value in machine.items() if name in QemuConfig.__struct_fields__}
+        | {"vcpus": max(machine["vcpus"], lanes)},
         QemuConfig,
     )
     given = tuple(kernel_room.kernel_build(Path(folder)) for folder in machine.get("headers", ()))
@@ -117,6 +127,7 @@ def plans_from(
             ("--kernel", spec, *again),
             _module((*given, builds[spec])),
             guests=guests,
+            lanes=lanes,
         )
         for spec in specs
     ]
@@ -126,6 +137,7 @@ def plans_from(
             _opener(name),
             ("--target", name, *(word for build in given for word in ("--headers", build.folder))),
             _module(given, installed=name == "local"),
+            lanes=lanes,
         )
         for name in targets
     ]

@@ -6,6 +6,7 @@ This room must never know a prediction, a verdict, or where a target came from.
 
 from harness.execute.again import run_again
 from harness.execute.batch import run_batch
+from harness.execute.lanes import Lanes
 from harness.execute.records import Hello
 
-__all__ = ["Hello", "run_again", "run_batch"]
+__all__ = ["Hello", "Lanes", "run_again", "run_batch"]

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from threading import Event
 
+import msgspec
+from msgspec import Struct
+
 from harness.execute import death
+from harness.execute.lanes import Lane, Lanes, SideBySide, ended_badly, shares
 from harness.execute.records import Hello, Running
 from harness.execute.repeat import repeat
 from harness.execute.runner import Runner
@@ -29,6 +33,8 @@ def run_batch(
     scenario_timeout: float = 10.0,
     stop: Event | None = None,
     only: Sequence[int] | None = None,
+    lanes: Lanes | None = None,
+    one_lane: Collection[int] = (),
     on_hello: Callable[[Hello], None] | None = None,
     on_event: Callable[[str], None] | None = None,
 ) -> Iterator[ScenarioRun]:
@@ -37,6 +43,7 @@ def run_batch(
     As soon as it is known, and in order, but for those in which the kernel logged a splat and
     lived: they come last, since they may be run again alone. A target that dies is replaced, and
     the batch goes on after the scenario that ran. With ``stop`` set the rest is not given out.
+    ``lanes``: how many run at once, in no order then; ``one_lane``: indices of which no two do.
     ``on_hello`` gets what the program said of itself, ``on_event`` a line for everything out of
     the ordinary. Never raises for what a target does; OSError where the ELF cannot be read.
     """
@@ -48,16 +55,36 @@ def run_batch(
         notice=on_event or (lambda text: None),
     )
     every = range(len(batch.ids))
-    return _Batch(runner, sorted(every if only is None else set(only)), on_hello).runs()
+    wanted = sorted(every if only is None else set(only))
+    return _Batch(runner, wanted, on_hello, lanes or Lanes(), one_lane).runs()
+
+
+class _Ran(Struct):
+    """What ran in a lane when it ended, and what was to come after it."""
+
+    running: Running
+    after: list[int]
+
+    @property
+    def index(self) -> int:
+        """Of the scenario that ran."""
+        return self.running.index
 
 
 class _Batch:
     """The loop of sessions, with what it must remember between them."""
 
     def __init__(
-        self, runner: Runner, wanted: list[int], on_hello: Callable[[Hello], None] | None
+        self,
+        runner: Runner,
+        wanted: list[int],
+        on_hello: Callable[[Hello], None] | None,
+        lanes: Lanes,
+        one_lane: Collection[int],
     ) -> None:
         self._runner = runner
+        self._lanes = lanes
+        self._one_lane = frozenset(one_lane)
         self._ids = runner.batch.ids
         self._on_hello = on_hello
         self._watch = LogWatch(runner.target)
@@ -68,6 +95,8 @@ class _Batch:
 
     def runs(self) -> Iterator[ScenarioRun]:
         """See :func:`run_batch`."""
+        if self._lanes.count > 1:
+            yield from self._side_by_side()
         barren = 0
         why = ""
         while self._left and not self._runner.stopped:
@@ -86,6 +115,98 @@ class _Batch:
             if barren >= MAX_BARREN:
                 yield from self._give_up(why)
         yield from clear_up(self._runner, self._watch)
+
+    # --- several at once ---------------------------------------------------------------------
+
+    def _side_by_side(self) -> Iterator[ScenarioRun]:
+        """All of them, as far as it goes well."""
+        parts = shares(self._left, self._lanes.count, self._one_lane)
+        if len(parts) < 2:
+            return
+        try:
+            together = SideBySide(self._runner, parts)
+        except TargetError:
+            return  # who runs them alone meets it again, and tells
+        for heard in together.runs():
+            if heard is None:
+                yield from _only_runs(self._watch.idle())
+                continue
+            lane, index, run = heard
+            self._greet(lane.session)
+            if index not in self._left:
+                self._runner.notice(f"{run.id} was reported twice; the first report stands")
+                continue
+            self._done(index)
+            yield from _only_runs(self._watch.ended(index, run))
+        bad = next(filter(ended_badly, together.lanes), None)
+        if self._runner.stopped:
+            yield from _only_runs(self._watch.settle(wait=False))
+        elif bad is None:
+            records = [lane.session.records for lane in together.lanes]
+            quiet = all(one.quiet for one in records) and not self._watch.suspects
+            yield from _only_runs(self._watch.settle(wait=not quiet))
+        else:
+            yield from self._after_lanes(bad, together.lanes)
+
+    def _after_lanes(self, bad: Lane, lanes: Sequence[Lane]) -> Iterator[ScenarioRun]:
+        """Something died while several ran: which of them it was is told by running them alone."""
+        self._lanes.give_up()
+        condition = self._runner.target.examine()
+        free, log = self._watch.death(alive=condition.health is Health.ALIVE)
+        found = death.judge(bad.session.ended, condition, find_splats(log))
+        ran = [one for lane in lanes if (one := self._running_in(lane)) is not None]
+        if not found.doubtful:
+            # The kernel lives: it is the scenario of the program that ended.
+            own = bad.session.records.running
+            ran = [one for one in ran if one.running is own]
+        elif not ran:
+            ran = [_Ran(self._supposed(free), [])]
+        yield from _only_runs(free)
+        names = " and ".join(self._ids[one.index] for one in ran) or "no scenario"
+        self._runner.notice(
+            f"{found.status.value.upper()} while {names} ran side by side with others: "
+            f"{found.detail}; from here on one program at a time"
+        )
+        if len(ran) == 1:
+            self._done(ran[0].index)
+            yield from self._died(ran[0].running, found, log)
+            return
+        if not found.replace or self._runner.replace() is not None:
+            yield from self._one_of(ran, found, log)
+
+    def _running_in(self, lane: Lane) -> _Ran | None:
+        """What ran in a lane, or was to be next."""
+        running = lane.session.records.running
+        left = [index for index in lane.share if index in self._left]
+        if not left:
+            return None
+        if running is None or running.index not in left:
+            running = Running(index=left[0], steps=[], stray=[])
+        return _Ran(running, left[left.index(running.index) + 1 :])
+
+    def _one_of(
+        self, ran: Sequence[_Ran], found: death.Death, log: tuple[str, ...]
+    ) -> Iterator[ScenarioRun]:
+        """Repeat what ran, lane by lane, until it happens again; else it was any of them."""
+        unproved: dict[int, ScenarioRun] = {}
+        for one in ran:
+            victim = self._victim(one.running, found, log)
+            outcome = repeat(self._runner, one.index, victim, after=one.after)
+            if outcome.died:
+                self._runner.replace()
+            if not outcome.again:
+                unproved[one.index] = outcome.runs.pop(one.index)
+            for index in outcome.runs:
+                self._done(index)
+            yield from (outcome.runs[index] for index in sorted(outcome.runs))
+            if outcome.again or self._runner.stopped:
+                return  # what is unproved has another turn
+        for index, run in unproved.items():
+            others = ", ".join(self._ids[other] for other in unproved if other != index)
+            self._done(index)
+            yield msgspec.structs.replace(run, detail=f"{run.detail}; beside it ran {others}")
+
+    # --- one at a time -----------------------------------------------------------------------
 
     def _selection(self) -> tuple[str, ...]:
         first = self._left[0]
@@ -150,14 +271,7 @@ class _Batch:
         self, running: Running, found: death.Death, log: tuple[str, ...]
     ) -> Iterator[ScenarioRun]:
         """What ran when it ended: replace the target, and repeat where that tells more."""
-        victim = ScenarioRun(
-            id=self._ids[running.index],
-            status=found.status,
-            steps=tuple(running.steps),
-            detail=found.detail,
-            log=(*running.stray, *log),
-            step=len(running.steps),
-        )
+        victim = self._victim(running, found, log)
         self._runner.notice(f"{found.status.value.upper()} in {victim.id}: {found.detail}")
         replaced = not found.replace or self._runner.replace() is not None
         again = found.doubtful and replaced and self._repeats < MAX_REPEATS
@@ -171,6 +285,16 @@ class _Batch:
         for index in outcome.runs:
             self._done(index)
         yield from (outcome.runs[index] for index in sorted(outcome.runs))
+
+    def _victim(self, running: Running, found: death.Death, log: tuple[str, ...]) -> ScenarioRun:
+        return ScenarioRun(
+            id=self._ids[running.index],
+            status=found.status,
+            steps=tuple(running.steps),
+            detail=found.detail,
+            log=(*running.stray, *log),
+            step=len(running.steps),
+        )
 
     def _greet(self, session: Session) -> None:
         if self._on_hello is not None and session.records.hello is not None:

@@ -26,10 +26,14 @@ REACH = 64
 
 
 class Repeat(Struct, frozen=True):
-    """What the repeat gave: runs by index, the victim among them; whether the target died."""
+    """What the repeat gave: runs by index, the victim among them; whether the target died.
+
+    ``again``: it happened again, in one of them.
+    """
 
     runs: dict[int, ScenarioRun]
     died: bool
+    again: bool = False
 
 
 def repeat(runner: Runner, index: int, victim: ScenarioRun, *, after: Sequence[int]) -> Repeat:
@@ -81,7 +85,7 @@ def _again(
         log=(*victim.log, "--- repeated alone ---", *log),
         step=step,
     )
-    return Repeat(runs, found.replace)
+    return Repeat(runs, found.replace, again=True)
 
 
 def _not_again(runs: dict[int, ScenarioRun], index: int, victim: ScenarioRun) -> Repeat:

@@ -45,11 +45,12 @@ class Runner:
         """The caller wants no more."""
         return self._stop is not None and self._stop.is_set()
 
-    def session(self, *arguments: str, console: bool = False) -> Session:
+    def session(self, *arguments: str, console: bool = False, stop: Event | None = None) -> Session:
         """A session of the batch with these arguments.
 
         The program is copied first where need be: TargetError if that cannot be. With
-        ``console`` the records come over the target's console, if it has one.
+        ``console`` the records come over the target's console, if it has one. ``stop`` ends this
+        session alone, instead of what the caller has for all.
         """
         if not self._remote:
             there = _there.setdefault(self.target, {})
@@ -65,7 +66,7 @@ class Runner:
             [self._remote, "--timeout", timeout, *arguments],
             self.batch.ids,
             silence=self._scenario_timeout + MARGIN,
-            stop=self._stop,
+            stop=stop or self._stop,
             console=console,
         )
 

@@ -30,49 +30,55 @@ _Seen = tuple[tuple[Splat, ...], tuple[str, ...]]
 def clear_up(runner: Runner, watch: LogWatch) -> Iterator[ScenarioRun]:
     """The runs of all suspects: CRASH for those that a splat belongs to, else as they were."""
     suspects = dict(sorted(watch.suspects.items()))
-    found, log = _told(suspects, watch.log)
+    told = _told(suspects, watch.log)
     watch.cleared()
-    splats = find_splats(log)
-    untold = [index for index in suspects if index not in found] if splats else []
-    search = _Search(runner, splats).guilty(untold) if len(untold) > 1 else {}
-    blamed = [] if search else untold[:MAX_BLAMED]
-    for index, seen in suspects.items():
+    found = {whose[0]: (seen, "") for whose, seen in told.items() if len(whose) == 1}
+    for whose, seen in told.items():
+        if len(whose) != 1:
+            among = whose or [index for index in suspects if index not in found]
+            found |= _blamed(runner, {index: suspects[index] for index in among}, seen)
+    for index, ended in suspects.items():
         if index in found:
-            yield _crash(seen, *found[index], "")
-        elif index in search:
-            yield _crash(seen, *search[index], "again when run alone")
-        elif index in blamed:
-            others = [suspects[other].id for other in blamed if other != index]
-            more = ", or to others" if len(untold) > len(blamed) else ""
-            note = f"or it belongs to {', '.join(others)}{more}; it came while these ran"
-            yield _crash(seen, splats, log, note if others else "")
+            (splats, log), note = found[index]
+            yield _crash(ended, splats, log, note)
         else:
-            yield seen
+            yield ended
 
 
-def _told(
-    suspects: Mapping[int, ScenarioRun], log: Sequence[str]
-) -> tuple[dict[int, _Seen], tuple[str, ...]]:
-    """Those that know themselves when the kernel complained, and what nobody knows of.
+def _told(suspects: Mapping[int, ScenarioRun], log: Sequence[str]) -> dict[tuple[int, ...], _Seen]:
+    """The splats by those that know themselves that the kernel complained meanwhile.
 
-    The first are given with the splats that came meanwhile.
+    One, or some that ran side by side; of what stands under () nobody knows.
     """
-    lines: dict[int | None, list[str]] = {}
+    lines: dict[tuple[int, ...], list[str]] = {}
     knowing = [(*run.warned, index) for index, run in suspects.items() if run.warned]
-    whose: int | None = None
+    whose: tuple[int, ...] = ()
     for line in log:
         at = logged_at(line)
         # A line without a time goes on with the one before.
         if at is not None:
-            whose = next((index for first, last, index in knowing if first <= at <= last), None)
+            whose = tuple(index for first, last, index in knowing if first <= at <= last)
         lines.setdefault(whose, []).append(line)
-    nobodys = tuple(lines.pop(None, ()))
-    found = {
-        index: (splats, tuple(own))
-        for index, own in lines.items()
-        if index is not None and (splats := find_splats(own))
+    return {
+        whose: (splats, tuple(own)) for whose, own in lines.items() if (splats := find_splats(own))
     }
-    return found, nobodys
+
+
+def _blamed(
+    runner: Runner, among: Mapping[int, ScenarioRun], seen: _Seen
+) -> dict[int, tuple[_Seen, str]]:
+    """Of those that a splat may belong to: those in which it comes again, else the first few."""
+    search = _Search(runner, seen[0]).guilty(list(among)) if len(among) > 1 else {}
+    if search:
+        return {index: (again, "again when run alone") for index, again in search.items()}
+    blamed = list(among)[:MAX_BLAMED]
+    more = ", or to others" if len(among) > len(blamed) else ""
+    out: dict[int, tuple[_Seen, str]] = {}
+    for index in blamed:
+        others = [among[other].id for other in blamed if other != index]
+        note = f"or it belongs to {', '.join(others)}{more}; it came while these ran"
+        out[index] = (seen, note if others else "")
+    return out
 
 
 class _Search:
