@@ -109,9 +109,9 @@ def plans_from(
     """
     guests: int = machine.get("guests", 1)
     lanes: int = machine.get("lanes", 1)
+    machine = machine | {"vcpus": max(machine["vcpus"], lanes)}
     config = msgspec.convert(
-        {name: value for name, value in machine.items() if name in QemuConfig.__struct_fields__}
-        | {"vcpus": max(machine["vcpus"], lanes)},
+        {name: value for name, value in machine.items() if name in QemuConfig.__struct_fields__},
         QemuConfig,
     )
     given = tuple(kernel_room.kernel_build(Path(folder)) for folder in machine.get("headers", ()))

@@ -51,7 +51,9 @@ class Simulated(fake.FakeTarget):
         return super().put(local, name)
 
     def start(self, argv: Sequence[str]) -> Command:
-        if argv[0] != "sh" or "/fake/batch" in argv:
+        if "--lane" in argv:
+            self._in_lanes[int(argv[argv.index("--lane") + 1])] = self._play(list(argv))
+        elif argv[0] != "sh" or "/fake/batch" in argv:
             self._scripts.append(self._play(list(argv)))
         return super().start(argv)
 
@@ -88,6 +90,7 @@ class Lab:
         self.targets: list[Simulated] = []
         self.fault: Fault = lambda scenario, times, steps: steps
         self.names: tuple[str, ...] = ("sim",)
+        self.lanes = 1
         monkeypatch.setattr(workload, "build", self._build)
         for module in ("run", "diff"):
             monkeypatch.setattr(f"harness.cli.{module}.plans_from", self._plans)
@@ -113,7 +116,10 @@ class Lab:
 
             return open_target
 
-        return [TargetPlan(name, opener(name), ("--kernel", name)) for name in self.names]
+        return [
+            TargetPlan(name, opener(name), ("--kernel", name), lanes=self.lanes)
+            for name in self.names
+        ]
 
     @property
     def ran(self) -> Counter[str]:

@@ -8,11 +8,13 @@ import json
 import re
 import sqlite3
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from harness.cli import main
+from harness.cli.plans import plans_from
 from harness.store import RunState, Store
 from harness.vocabulary import UsageError, Verdict
 from reference_model.outcome import Observation
@@ -71,6 +73,28 @@ def test_what_diverges_is_run_again_and_named(lab: Lab, capsys: pytest.CaptureFi
     with Store(Path(".harness")) as store:
         (finding,) = store.findings(store.run_named(None).id, only_findings=True)
     assert len(finding.again) == 1
+
+
+def test_two_programs_at_once_and_what_diverges_alone(lab: Lab) -> None:
+    lab.lanes = 2
+    lab.fault = lambda scenario, times, steps: (
+        wrong(steps) if scenario.id.endswith("3") and not times else steps
+    )
+    assert campaign() != 0
+    assert verdicts()["guest-s1-00003"] is Verdict.FLAKY
+    assert Counter(verdicts().values()) == {Verdict.MATCH: COUNT - 1, Verdict.FLAKY: 1}
+    (target,) = lab.targets
+    shares = [argv[argv.index("--only") + 1].split(",") for argv in target.started[:2]]
+    assert sorted(int(at) for share in shares for at in share) == list(range(COUNT))
+    assert all("--lane" in argv for argv in target.started[:2])
+    assert all("--lane" not in argv for argv in target.started[2:]), "again, and alone"
+
+
+def test_a_cpu_for_each_program() -> None:
+    machine = {"accel": "auto", "cpu": "", "memory": 1024, "vcpus": 1, "append": (), "lanes": 3}
+    (plan,) = plans_from(["debian:trixie"], [], machine)
+    assert plan.lanes == 3
+    assert plan.options[-2:] == ("--smp", "3"), "a finding is replayed on a machine like it"
 
 
 def test_what_does_not_come_again_is_flaky(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:

@@ -132,12 +132,16 @@ class FakeCommand:
 
 
 class FakeTarget:
-    """Plays one script per started program; ``shell`` counts the others (sh -c …)."""
+    """Plays one script per started program; ``shell`` counts the others (sh -c …).
+
+    The first ``lanes`` scripts are those of ``--lane`` 0 and so on, in whatever order they start.
+    """
 
     console = ""
 
-    def __init__(self, *scripts: Script, replaceable: int = 99) -> None:
-        self._scripts = deque(scripts)
+    def __init__(self, *scripts: Script, replaceable: int = 99, lanes: int = 0) -> None:
+        self._in_lanes = dict(enumerate(scripts[:lanes]))
+        self._scripts = deque(scripts[lanes:])
         self._replaceable = replaceable
         self.info = TargetInfo(name="fake", kind="qemu", release="6.12.0")
         self.condition = ALIVE
@@ -160,7 +164,9 @@ class FakeTarget:
             self.shell.append(list(argv))
             return FakeCommand(self, [])
         self.started.append(list(argv))
-        command = FakeCommand(self, self._scripts.popleft())
+        lane = int(argv[argv.index("--lane") + 1]) if "--lane" in argv else None
+        script = self._scripts.popleft() if lane is None else self._in_lanes.pop(lane)
+        command = FakeCommand(self, script)
         self.commands.append(command)
         return command
 
@@ -185,7 +191,7 @@ class FakeTarget:
     @property
     def unplayed(self) -> int:
         """Scripts that were not asked for."""
-        return len(self._scripts)
+        return len(self._scripts) + len(self._in_lanes)
 
     def arguments(self) -> list[list[str]]:
         """What each session was started with, without program and time limit."""

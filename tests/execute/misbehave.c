@@ -120,6 +120,8 @@ static void behave(const char *what)
 	else if (!strcmp(what, "hang"))
 		for (;;)
 			pause();
+	else if (!strcmp(what, "slow"))
+		sleep(2);
 	else if (!strcmp(what, "exit"))
 		exit(7);
 	else if (!strcmp(what, "killed"))
@@ -161,7 +163,8 @@ int main(int argc, char **argv)
 			only = argv[++i];
 		else if (!strcmp(argv[i], "--start") && i + 1 < argc)
 			start = atoi(argv[++i]);
-		else if (!strcmp(argv[i], "--timeout") && i + 1 < argc)
+		else if ((!strcmp(argv[i], "--timeout") || !strcmp(argv[i], "--lane")) &&
+			 i + 1 < argc)
 			i++;
 		else if (!strcmp(argv[i], "--sync"))
 			sync_lines = true;

@@ -17,7 +17,7 @@ import msgspec
 import psutil
 import pytest
 
-from harness.execute import run_batch
+from harness.execute import Lanes, run_batch
 from harness.targets import QemuConfig, QemuTarget, open_qemu, scratch
 from harness.vocabulary import RunStatus, ScenarioRun
 from tests.execute import live
@@ -64,11 +64,17 @@ def qemus(root: Path) -> list[psutil.Process]:
 
 
 def play(
-    target: QemuTarget, place: Path, *behaviours: str, events: list[str] | None = None
+    target: QemuTarget,
+    place: Path,
+    *behaviours: str,
+    events: list[str] | None = None,
+    lanes: int = 1,
 ) -> dict[str, ScenarioRun]:
     batch = live.program(place, *behaviours)
     told: list[str] = [] if events is None else events
-    runs = list(run_batch(target, batch, scenario_timeout=3.0, on_event=told.append))
+    runs = list(
+        run_batch(target, batch, scenario_timeout=3.0, lanes=Lanes(lanes), on_event=told.append)
+    )
     Path(batch.elf).unlink()
     assert sorted(run.id for run in runs) == sorted(batch.ids), told
     return {run.id.partition("-")[2]: run for run in runs}
@@ -92,6 +98,21 @@ def test_a_panic_costs_one_scenario(spec: str, place: Path) -> None:
         assert len(crash.steps) == 1
         assert any("Call trace" in line for line in crash.log)
         assert runs["noise"].log == ("hello from a scenario",)
+
+
+def test_a_panic_while_two_programs_run_costs_one_scenario(place: Path) -> None:
+    with open_qemu(live.image("debian:trixie"), QemuConfig(accel="tcg", vcpus=2)) as target:
+        runs = play(target, place, "ok", "noise", "slow", "panic", "skip", lanes=2)
+    assert {name: run.status for name, run in runs.items()} == {
+        "ok": RunStatus.DONE,
+        "noise": RunStatus.DONE,
+        "slow": RunStatus.DONE,
+        "panic": RunStatus.CRASH,
+        "skip": RunStatus.SKIP,
+    }
+    assert "sysrq triggered crash" in runs["panic"].detail
+    assert "happened again when run alone, in step 1" in runs["panic"].detail
+    assert runs["slow"].detail == "", "it ran beside the one that panics, and not because of it"
 
 
 def test_a_panic_at_once_and_a_reset_without_a_word(place: Path) -> None:
@@ -161,7 +182,7 @@ def test_a_qemu_that_is_killed_is_infra(place: Path, number: signal.Signals) -> 
 
 PROGRAM = """
 import signal, sys
-from harness.execute import run_batch
+from harness.execute import Lanes, run_batch
 from harness.targets import QemuConfig, open_qemu
 from harness.vocabulary import BatchProgram, Image
 import msgspec

@@ -62,6 +62,13 @@ def _only(program: Path, ident: str, *arguments: str) -> str:
     return _run(program, "--only", str(IDS.index(ident)), *arguments)
 
 
+def test_a_lane_beyond_the_cpus_goes_round(program: Path) -> None:
+    """What it runs is the same, whatever CPU it stays on."""
+    for lane in ("0", "1", "4095"):
+        ends = _records(_only(program, "done", "--lane", lane), "end")
+        assert [end["status"] for end in ends] == ["done"]
+
+
 def test_whole_run_is_ktap(program: Path) -> None:
     chosen = [i for i, ident in enumerate(IDS) if ident not in _SLOW]
     lines = _run(program, "--only", ",".join(map(str, chosen))).splitlines()
@@ -210,7 +217,7 @@ def test_list(program: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [["--only", "99"], ["--only", "1,x"], ["--start", "-1"], ["--timeout", "0"],
-     ["--timeout", "soon"], ["--bogus"], ["extra"]],
+     ["--timeout", "soon"], ["--lane", "x"], ["--bogus"], ["extra"]],
 )  # fmt: skip
 def test_bad_arguments_run_nothing(program: Path, arguments: list[str]) -> None:
     done = subprocess.run(

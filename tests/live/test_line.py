@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,17 @@ def test_corpus_and_generated_scenarios_match(harness: Harness, kernel: str, cou
     assert compared >= {"ret", "exit", "data", "dirty", "faults", "maps", "injected"}
 
 
+def test_two_programs_at_once_see_what_one_sees(harness: Harness) -> None:
+    done = harness(
+        "run", str(CORPUS), "--suite", "guest", "--count", "60", "--lanes", "2", "--json"
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "one program at a time" not in done.stderr
+    judged = findings(done)
+    assert {finding["verdict"] for finding in judged} <= {"MATCH", "SKIP", "KNOWN"}
+    assert Counter(finding["verdict"] for finding in judged)["MATCH"] > 200
+
+
 def test_a_wrong_model_and_a_wrong_pin_are_noticed(harness: Harness, tmp_path: Path) -> None:
     done = harness("diff", str(CORPUS / "slots.yaml"), "--profile", "v5.10", "--json")
     assert done.returncode == 1, done.stderr[-3000:]
@@ -116,13 +128,24 @@ def test_a_wrong_model_and_a_wrong_pin_are_noticed(harness: Harness, tmp_path: P
     assert "kernel  {3}" in done.stdout
 
 
-@pytest.mark.parametrize("after", [1.5, 4.0, 9.0])
-def test_interrupt_leaves_nothing(tmp_path: Path, after: float) -> None:
+@pytest.mark.parametrize(("after", "lanes"), [(1.5, "1"), (4.0, "1"), (9.0, "1"), (9.0, "2")])
+def test_interrupt_leaves_nothing(tmp_path: Path, after: float, lanes: str) -> None:
     before = {process.pid for process in guests()}
     environment = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
     (tmp_path / "tmp").mkdir()
     running = subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", "--suite", "guest", "--count", "3000"],
+        [
+            sys.executable,
+            "-m",
+            "harness",
+            "run",
+            "--suite",
+            "guest",
+            "--count",
+            "3000",
+            "--lanes",
+            lanes,
+        ],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
