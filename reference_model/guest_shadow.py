@@ -34,16 +34,22 @@ class ShadowSlot:
         self._sure = self.kind in _SURE_BACKINGS
         #: Pages that differ from how they began: bytes, None where they are not known.
         self._pages: dict[int, list[int | None]] = {}
+        #: Pages that were filled with a word since; most of them are never looked at.
+        self._filled: dict[int, int | None] = {}
 
     def page(self, number: int) -> list[int | None]:
         """The bytes of a page, to read or to change."""
         if number not in self._pages:
-            if not self._sure:
-                self._pages[number] = [None] * self._page_size
-            else:
-                word = prefill_word(number) if self._prefilled else 0
-                self._pages[number] = _words(word, self._page_size)
+            word = self._filled.get(number, self._first(number))
+            unknown: list[int | None] = [None] * self._page_size
+            self._pages[number] = unknown if word is None else _words(word, self._page_size)
         return self._pages[number]
+
+    def _first(self, number: int) -> int | None:
+        """The word that a page holds over and over when the slot is made; None: not known."""
+        if not self._sure:
+            return None
+        return prefill_word(number) if self._prefilled else 0
 
     def store(self, offset: int, data: bytes) -> None:
         """Bytes inside one page."""
@@ -54,8 +60,8 @@ class ShadowSlot:
         """Whole pages of 8 bytes over and over; None: not known any more."""
         first = offset // self._page_size
         for page in range(first, first + -(-size // self._page_size)):
-            unknown: list[int | None] = [None] * self._page_size
-            self._pages[page] = unknown if word is None else _words(word, self._page_size)
+            self._pages.pop(page, None)
+            self._filled[page] = word
 
 
 def _words(word: int, size: int) -> list[int | None]:

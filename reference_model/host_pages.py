@@ -6,6 +6,8 @@ What reclaim, a split or a fork would find of each, beside the entry that maps i
 
 from __future__ import annotations
 
+from itertools import compress
+
 from reference_model.host_joined import HostJoined
 from reference_model.host_kinds import Cached, Freed, HostPage, HostProt
 
@@ -32,11 +34,9 @@ class HostPages(HostJoined):
         if self.is_hugetlb or not self._compound[index]:
             return []
         block = index // self.huge_pages * self.huge_pages
-        return [
-            each + self._start
-            for each in range(block, block + self.huge_pages)
-            if self._compound[each]
-        ]
+        first = block + self._start
+        of_it = self._compound[block : block + self.huge_pages]
+        return [*compress(range(first, first + self.huge_pages), of_it)]
 
     def break_up(self, page: int) -> None:
         """split_huge_page: the parts are small pages from here on.

@@ -16,6 +16,18 @@ from reference_model.host_content import HostContent
 from reference_model.host_kinds import Advice, Cached, Freed, HostPage, HostProt, Uffd, first_advice
 from reference_model.scenario import Backing
 
+#: By their numbers: quicker than to ask the enumeration.
+_PAGES = tuple(HostPage)
+_PROTS = tuple(HostProt)
+
+
+def _alike(table: bytearray, index: int) -> tuple[int, int]:
+    """The first index, and the one behind the last, of equal bytes around this one."""
+    value = table[index : index + 1]
+    before = table[:index].rstrip(value)
+    behind = table[index:].lstrip(value)
+    return len(before), len(table) - len(behind)
+
 
 class HostTables(HostContent):
     """The mapping behind one slot, as data: nothing here decides what happens."""
@@ -110,11 +122,11 @@ class HostTables(HostContent):
 
     def state(self, page: int) -> HostPage:
         """What the host page table holds for the page."""
-        return HostPage(self._state[page - self._start])
+        return _PAGES[self._state[page - self._start]]
 
     def prot(self, page: int) -> HostProt:
         """What the VMA allows there."""
-        return HostProt(self._prot[page - self._start])
+        return _PROTS[self._prot[page - self._start]]
 
     def writable(self, page: int) -> bool:
         """True if the page-table entry is there and allows writes (get_user_page_fast_only)."""
@@ -155,11 +167,13 @@ class HostTables(HostContent):
 
         VMAs of equal flags that meet are one (vma_merge), but for those that :meth:`set_seam` told.
         """
-        start, stop = page - self._start, page - self._start + 1
-        while start > 0 and self._in_one(start):
-            start -= 1
-        while stop < len(self._prot) and self._in_one(stop):
-            stop += 1
+        index = page - self._start
+        around = [_alike(table, index) for table in (self._prot, self._advice, self._uffd)]
+        start = max(low for low, _ in around)
+        stop = min(high for _, high in around)
+        if self._seams:
+            start = max((seam for seam in self._seams if start < seam <= index), default=start)
+            stop = min((seam for seam in self._seams if index < seam < stop), default=stop)
         return start + self._start, stop + self._start
 
     def _in_one(self, index: int) -> bool:
@@ -235,9 +249,9 @@ class HostTables(HostContent):
 
     def _in_one_vma(self, block: int) -> bool:
         """thp_vma_suitable_order: the VMA holds all of the block."""
-        first = block * self.huge_pages
-        same = self._flags(first)
-        return all(self._flags(index) == same for index in range(first, first + self.huge_pages))
+        where = self._indices(block)
+        flags = (table[where] for table in (self._prot, self._advice, self._uffd))
+        return all(one.count(one[0]) == self.huge_pages for one in flags)
 
     def clear(self, page: int) -> None:
         """The page-table entry goes."""

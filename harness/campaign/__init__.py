@@ -6,10 +6,9 @@ The one place that joins the rooms: it must never know a command line or a repor
 
 from harness.campaign.judging import Listener, Settings
 from harness.campaign.line import TargetPlan, run_on_target, run_open
-from harness.campaign.workload import BATCH_SIZE, Batches, Generated, Workload
+from harness.campaign.workload import Batches, Generated, Workload
 
 __all__ = [
-    "BATCH_SIZE",
     "Batches",
     "Generated",
     "Listener",

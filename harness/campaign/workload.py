@@ -17,14 +17,14 @@ from harness.vocabulary import BatchProgram
 from reference_model.profiles import Environment, SemanticsProfile
 from reference_model.scenario import Scenario
 
-#: Scenarios of the first chunk: it is built before anything runs.
-BATCH_SIZE = 250
-#: Of every other: to copy a program, and to load the module, costs as much for one as for many.
+#: Scenarios of the first chunk: nothing runs until it is made and built.
+FIRST = 60
+#: Of every other, at most: to copy a program, and to load the module, costs as much for one as for
+#: many. Fewer where the scenarios take longer than that: what is interrupted is run again.
 MOST_IN_BATCH = 1000
-#: How much longer the next chunk is, where a program costs more than its scenarios; and how
-#: much longer all but the first are elsewhere: they are made while the one before runs.
+_MOST_LONG = 500
+#: How much longer the next chunk is: it is made while the one before runs.
 _GROWTH = 4
-_LATER = 2
 #: Of a chunk where several guests share the scenarios.
 _LEAST_SHARE = 25
 #: Suites whose scenarios are so short that this counts.
@@ -63,9 +63,9 @@ class Batches:
         if self._size:
             return self._size
         last = self._chunks[-1] if self._chunks else ()
-        if last and all(scenario.suite in _SHORT for scenario in last):
-            return min(_GROWTH * len(last), self._most)
-        return min(_LATER * BATCH_SIZE if last else BATCH_SIZE, self._most)
+        short = all(scenario.suite in _SHORT for scenario in last)
+        wanted = _GROWTH * len(last) if last else FIRST
+        return min(wanted, self._most if short else _MOST_LONG, self._most)
 
     def all(self) -> Iterator[tuple[Scenario, ...]]:
         """Every chunk, in order."""
