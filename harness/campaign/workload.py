@@ -154,11 +154,15 @@ class Workload:
 
 
 class Generated(Struct, frozen=True, kw_only=True):
-    """A suite, a count and a seed: scenarios that are yet to be generated."""
+    """A suite, a count and a seed: scenarios that are yet to be generated.
+
+    ``focus``: where suite guest looks closely, "" for everywhere.
+    """
 
     suite: str
     count: int
     seed: int
+    focus: str = ""
 
     @property
     def by_profile(self) -> bool:
@@ -169,7 +173,7 @@ class Generated(Struct, frozen=True, kw_only=True):
         self, profile: SemanticsProfile | None, env: Environment | None
     ) -> Iterator[Scenario]:
         """The scenarios, for a profile and environment where the suite asks for them."""
-        return generate(self.suite, self.count, self.seed, profile, env)
+        return generate(self.suite, self.count, self.seed, profile, env, self.focus)
 
 
 def build(chunk: Sequence[Scenario]) -> BatchProgram:

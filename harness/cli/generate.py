@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import env_option, environment, profile, profile_option
+from harness.cli.options import (
+    check_focus,
+    env_option,
+    environment,
+    focus_option,
+    profile,
+    profile_option,
+)
 from harness.generate import generate
 from reference_model.language import dump_yaml
 
@@ -16,6 +23,7 @@ from reference_model.language import dump_yaml
 @click.option("--suite", required=True, metavar="S", help="guest, pgtable or race.")
 @click.option("--count", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
+@focus_option
 @profile_option("default: v6.12")
 @env_option
 @click.option(
@@ -25,6 +33,7 @@ def command(
     suite: str,
     count: int,
     seed: int,
+    focus: str,
     profile_name: str | None,
     env_items: tuple[str, ...],
     output: str | None,
@@ -38,7 +47,8 @@ def command(
     Example: harness generate --suite guest --count 20 --seed 7 -o /tmp/scenarios
     """
     chosen = profile(profile_name) if profile_name is not None else None
-    scenarios = generate(suite, count, seed, chosen, environment(env_items))
+    check_focus(focus, suite)
+    scenarios = generate(suite, count, seed, chosen, environment(env_items), focus)
     if output is None:
         click.echo("---\n".join(dump_yaml(scenario) for scenario in scenarios), nl=False)
         return

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from harness.compare import KnownList, parse_known
+from harness.generate import FOCI
 from harness.resources import resource_dir
 from harness.vocabulary import UsageError
 from reference_model import predict
@@ -40,10 +41,26 @@ timeout_option = click.option(
     show_default=True,
     help="Seconds a step may take.",
 )
+focus_option = click.option(
+    "--focus",
+    default="",
+    metavar="AREA",
+    help=f"Suite guest: mostly scenarios about one area: {', '.join(FOCI)}.",
+)
 env_option = click.option(
     "--env", "env_items", metavar="KEY=VALUE", multiple=True,
     help="Environment fact, e.g. fwb=on, granule=16K; may be repeated.",
 )  # fmt: skip
+
+
+def check_focus(focus: str, suite: str | None) -> None:
+    """UsageError for a focus that there is not, or that the suite has not."""
+    if not focus:
+        return
+    if suite != "guest":
+        raise UsageError(f"--focus {focus}: only with --suite guest")
+    if focus not in FOCI:
+        raise UsageError(f"--focus {focus}: this version has: {', '.join(FOCI)}")
 
 
 def load_files(names: Sequence[str]) -> list[Scenario]:

@@ -11,9 +11,11 @@ import click
 from harness.campaign import Generated, Workload
 from harness.cli.execution import Request, execute
 from harness.cli.options import (
+    check_focus,
     check_predictable,
     command_line,
     env_option,
+    focus_option,
     json_option,
     load_files,
     profile_option,
@@ -35,6 +37,7 @@ _SHOWING = ("--resume", "-q", "--quiet", "-v", "-vv", "--verbose", "--json")
 @click.option("--suite", metavar="S", help=f"Generate scenarios of a suite: {', '.join(SUITES)}.")
 @click.option("--count", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
+@focus_option
 @machine_options
 @profile_option("default: the kernel's")
 @env_option
@@ -84,6 +87,7 @@ def _request(
     suite: str | None,
     count: int,
     seed: int,
+    focus: str,
     kernels: tuple[str, ...],
     targets: tuple[str, ...],
     machine: dict[str, object],
@@ -100,7 +104,10 @@ def _request(
         raise UsageError(
             "nothing to run: give scenario files, or --suite (e.g. --suite guest --count 50)"
         )
-    generated = Generated(suite=suite, count=count, seed=seed) if suite is not None else None
+    check_focus(focus, suite)
+    generated = None
+    if suite is not None:
+        generated = Generated(suite=suite, count=count, seed=seed, focus=focus)
     check_predictable(scenarios)
     suites = (*(scenario.suite for scenario in scenarios), *((suite,) if suite else ()))
     return Request(

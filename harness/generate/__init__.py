@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.generate.guest import generate_guest
+from harness.generate.guest_focus import FOCI
 from harness.generate.pgtable import generate_pgtable
 from harness.generate.race import generate_race
 from harness.vocabulary import UsageError
@@ -18,7 +19,7 @@ from reference_model.scenario import Scenario
 #: Suites that can be generated.
 SUITES = ("guest", "pgtable", "race")
 
-__all__ = ["SUITES", "generate"]
+__all__ = ["FOCI", "SUITES", "generate"]
 
 
 def generate(
@@ -27,19 +28,22 @@ def generate(
     seed: int,
     profile: SemanticsProfile | None = None,
     env: Environment | None = None,
+    focus: str = "",
 ) -> Iterator[Scenario]:
-    """``count`` scenarios of a suite.
+    """``count`` scenarios of a suite; of suite ``guest`` with a ``focus`` of :data:`FOCI`.
 
-    Number i depends on (suite, seed, i) alone, and for suite ``pgtable`` on the profile (v6.12
-    where none is given) and the environment it is generated for. UsageError for a suite that
-    cannot be generated.
+    Number i depends on (suite, focus, seed, i) alone, and for suite ``pgtable`` on the profile
+    (v6.12 where none is given) and the environment it is generated for. UsageError for a suite that
+    cannot be generated, and for a focus that it does not have.
     """
     if suite not in SUITES:
         raise UsageError(f"no generator for suite '{suite}'; this version has: {', '.join(SUITES)}")
+    if focus and suite != "guest":
+        raise UsageError(f"--focus {focus}: only with --suite guest")
     for index in range(count):
         if suite == "pgtable":
             yield generate_pgtable(seed, index, profile or PROFILES["v6.12"], env or Environment())
         elif suite == "race":
             yield generate_race(seed, index)
         else:
-            yield generate_guest(seed, index)
+            yield generate_guest(seed, index, focus)

@@ -13,6 +13,7 @@ from random import Random
 
 import msgspec
 
+from harness.generate.guest_focus import Focus, focus_named
 from harness.generate.guest_host import HostSteps
 from harness.generate.guest_rounds import Rounds
 from harness.generate.guest_vm import (
@@ -31,25 +32,28 @@ from reference_model.memory import prefill_word
 from reference_model.scenario import GuestOp, GuestScenario
 
 
-def generate_guest(seed: int, index: int) -> GuestScenario:
-    """Scenario number ``index`` of a seed."""
+def generate_guest(seed: int, index: int, focus: str = "") -> GuestScenario:
+    """Scenario number ``index`` of a seed; UsageError where there is no such focus."""
     # String seeds are hashed with SHA-512 by random.seed: the same on every Python.
-    walk = _Walk(Random(f"guest:{seed}:{index}"))  # noqa: S311 - repeatable, not secret
-    return predictable(walk.scenario(f"guest-s{seed}-{index:05d}"))
+    name = f"guest-{focus}" if focus else "guest"
+    random = Random(f"{name}:{seed}:{index}")  # noqa: S311 - repeatable, not secret
+    walk = _Walk(random, focus_named(focus))
+    return predictable(walk.scenario(f"{name}-s{seed}-{index:05d}"))
 
 
 class _Walk:
     """One scenario in the making: its steps so far, and what they left of the VM."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, focus: Focus) -> None:
         self.random = random
+        self.focus = focus
         self.steps: list[GuestOp] = []
         self.slots: dict[int, SketchSlot] = {}
         self.recent: list[int] = []
         self.vm = draw_vm(random)
         #: Where the guest can find stage-1 tables of its own.
         self.tables: int | None = None
-        self.host = HostSteps(random, self.steps, self._page)
+        self.host = HostSteps(random, self.steps, self._page, focus)
         self.rounds = Rounds(random, self.vm, self.steps, self._page)
 
     def scenario(self, ident: str) -> GuestScenario:
@@ -76,11 +80,14 @@ class _Walk:
             (5, self._hole),
             (2, self._beyond),
         ]
-        weights = [weight for weight, _ in actions]
-        length = self.random.randint(5, 24)
+        weights = [weight * self._factor(action) for weight, action in actions]
+        length = self.random.randint(*self.focus.length)
         while len(self.steps) < length:
             self.random.choices([action for _, action in actions], weights)[0]()
         return GuestScenario(schema=1, id=ident, vm=self.vm, steps=tuple(self.steps))
+
+    def _factor(self, action: Callable[[], None]) -> float:
+        return self.focus.actions.get(action.__name__.removeprefix("_"), 1)
 
     # --- choices -----------------------------------------------------------------------------
 
@@ -249,7 +256,7 @@ class _Walk:
             return
         if any(slot.is_large for slot in self.slots.values()) and self.random.random() < 0.5:
             return
-        op = draw_slot(self.random, self.random.randrange(5), self.vm, bool(self.slots))
+        op = draw_slot(self.random, self.random.randrange(5), self.vm, bool(self.slots), self.focus)
         if self.slots and self.random.random() < 0.2:
             op = msgspec.structs.replace(op, gpa=max(self._beside(op.size), 0))
         self.steps.append(op)

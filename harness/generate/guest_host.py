@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from harness.generate.guest_focus import NONE, Focus
 from harness.generate.guest_vm import ALIGN, BLOCK, PAGE, STEP, SketchSlot
 from reference_model import scenario as sc
 from reference_model.scenario import GuestOp
@@ -15,8 +16,13 @@ class HostSteps:
     """Draws such steps and adds them; ``page`` draws a page of a slot."""
 
     def __init__(
-        self, random: Random, steps: list[GuestOp], page: Callable[[SketchSlot], int]
+        self,
+        random: Random,
+        steps: list[GuestOp],
+        page: Callable[[SketchSlot], int],
+        focus: Focus = NONE,
     ) -> None:
+        self._focus = focus
         self._random = random
         self._steps = steps
         self._page = page
@@ -42,7 +48,8 @@ class HostSteps:
             draws += [(1, self._registration)]
         elif slot.backing.kind in ("anon", "zero", "memfd", "shmem"):
             draws.append((3, self._userfaultfd))
-        weights = [weight for weight, _ in draws]
+        factors = self._focus.host
+        weights = [weight * factors.get(one.__name__.removeprefix("_"), 1) for weight, one in draws]
         self._random.choices([draw for _, draw in draws], weights)[0](slot)
 
     def _range(self, slot: SketchSlot, unit: int) -> tuple[int, int]:
@@ -92,7 +99,9 @@ class HostSteps:
 
     def _pageout(self, slot: SketchSlot) -> None:
         gpa, size = self._some_range(slot)
-        self._steps.append(sc.Madvise(gpa=gpa, size=min(size, ALIGN), advice="pageout"))
+        if not self._focus.huge:
+            size = min(size, ALIGN)
+        self._steps.append(sc.Madvise(gpa=gpa, size=size, advice="pageout"))
 
     def _collapse(self, slot: SketchSlot) -> None:
         """A page goes and comes back before, so that there is something to collapse."""

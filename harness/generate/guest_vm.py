@@ -6,6 +6,7 @@ from __future__ import annotations
 from random import Random
 from typing import Literal
 
+from harness.generate.guest_focus import NONE, Focus
 from reference_model import scenario as sc
 
 PAGE = 0x1000
@@ -109,13 +110,21 @@ def draw_backing(random: Random, vm: sc.VmConfig) -> sc.Backing:
     )
 
 
-def draw_slot(random: Random, ident: int, vm: sc.VmConfig, more: bool) -> sc.SlotAdd:
+def draw_slot(
+    random: Random, ident: int, vm: sc.VmConfig, more: bool, focus: Focus = NONE
+) -> sc.SlotAdd:
     """A new slot; huge memory mostly where IPA and host address agree.
 
     ``more``: it is not the first. The first of a VM that splits blocks mostly has some.
     """
     backing = draw_backing(random, vm)
     alone = vm.dirty_ring and not vm.ring_bitmap
+    if focus.huge and not alone and random.random() < focus.huge:
+        backing = sc.Backing(
+            thp=random.choice(("madvise", "always")), prefill=random.random() < 0.6
+        )
+    if focus.file and random.random() < focus.file:
+        backing = sc.Backing(kind=random.choice(("memfd", "shmem")), prefill=random.random() < 0.7)
     if vm.eager_split and not more and not alone and random.random() < 0.7:
         backing = sc.Backing(thp="madvise", prefill=True)
     base = random.choice(_BASES)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where a campaign of suite guest looks closely: other weights for what is drawn.
+
+What takes three rare steps on one huge page is met once in thousands of ordinary scenarios.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from harness.vocabulary import UsageError
+
+
+class Focus(Struct, frozen=True, kw_only=True):
+    """Factors of the ordinary weights, by the names of the actions; 1 where none is given.
+
+    ``about``: in words. ``actions`` of the walk, ``host`` those on ranges of memory. ``huge`` and
+    ``file``: how many of the new slots have huge pages, or a file, behind them beside those that
+    have it anyway. ``length``: steps, at least and at most.
+    """
+
+    about: str
+    actions: dict[str, float] = {}
+    host: dict[str, float] = {}
+    huge: float = 0.0
+    file: float = 0.0
+    length: tuple[int, int] = (5, 24)
+
+
+#: An ordinary campaign.
+NONE = Focus(about="everything, as it comes")
+
+FOCI: dict[str, Focus] = {
+    "host": Focus(
+        about="what the host does to memory",
+        actions={"on_range": 7, "host_write": 2, "host_read": 2, "dirty": 0.5, "hole": 0.3},
+        length=(8, 28),
+    ),
+    "huge": Focus(
+        about="huge pages in parts: reclaim, protection, fork, collapse",
+        actions={"on_range": 6, "host_write": 2, "dirty": 0.5, "hole": 0.2, "slot_add": 0.5},
+        host={"free": 3, "reclaim": 4, "mprotect": 3, "fork": 3, "collapse": 1.5, "age": 0.5},
+        huge=0.85,
+        length=(6, 22),
+    ),
+    "log": Focus(
+        about="dirty logs and rings",
+        actions={"dirty": 3, "dirty_clear": 4, "slot_flags": 2, "slot_move": 2, "round": 4},
+        huge=0.15,
+    ),
+    "slots": Focus(
+        about="memslots that come, change, move and go",
+        actions={"slot_add": 6, "slot_flags": 3, "slot_move": 5, "slot_delete": 6, "hole": 2},
+        length=(8, 28),
+    ),
+    "uffd": Focus(
+        about="userfaultfd and files",
+        actions={"on_range": 6, "host_write": 2, "host_read": 2, "round": 2, "hole": 0.3},
+        host={"userfaultfd": 8, "punch_hole": 2},
+        file=0.5,
+        length=(6, 22),
+    ),
+    "tables": Focus(
+        about="stage-1 tables of the guest's own",
+        actions={"tables": 8, "exec": 2, "cas": 2, "on_range": 2, "slot_flags": 2},
+    ),
+}
+
+
+def focus_named(name: str) -> Focus:
+    """The focus of that name, "" for none; UsageError where there is no such."""
+    if not name:
+        return NONE
+    if name not in FOCI:
+        raise UsageError(f"--focus {name}: this version has: {', '.join(FOCI)}")
+    return FOCI[name]
