@@ -58,6 +58,9 @@ def test_bad_scenarios(
 @pytest.mark.parametrize(
     ("args", "words"),
     [
+        (["run", "--suite", "guest", "--focus", "hug"], "--focus hug: this version has: host"),
+        (["run", "--suite", "race", "--focus", "huge"], "only with --suite guest"),
+        (["generate", "--suite", "pgtable", "--focus", "log"], "only with --suite guest"),
         (("run",), "nothing to run"),
         (("run", "missing.yaml"), "missing.yaml: cannot be read"),
         (("run", "--suite", "nope"), "--suite nope"),

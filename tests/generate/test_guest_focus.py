@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A focus: the same seed gives the same scenarios, of their own, mostly about its area."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from harness.generate import FOCI, generate
+from harness.generate.guest import _Walk
+from harness.generate.guest_focus import focus_named
+from harness.generate.guest_host import HostSteps
+from harness.vocabulary import UsageError
+from reference_model import scenario as sc
+from reference_model.scenario import GuestScenario
+from reference_model.validate import check
+
+#: What an area is about: steps that are a larger share of its scenarios than of ordinary ones.
+ABOUT = {
+    "host": ("madvise", "mprotect", "remap", "fork_touch"),
+    "huge": ("madvise", "mprotect", "fork_touch"),
+    "log": ("dirty_get", "dirty_clear", "ring_reset"),
+    "slots": ("slot_add", "slot_move", "slot_delete"),
+    "uffd": ("uffd_register", "uffd_copy", "uffd_zero", "uffd_continue", "uffd_wp"),
+    "tables": ("stage1_tables", "at"),
+}
+
+
+def drawn(focus: str, count: int = 80) -> list[GuestScenario]:
+    scenarios = list(generate("guest", count, 4, focus=focus))
+    return [one for one in scenarios if isinstance(one, GuestScenario)]
+
+
+def share(scenarios: list[GuestScenario], names: tuple[str, ...]) -> float:
+    seen = Counter(step.name for scenario in scenarios for step in scenario.steps)
+    return sum(seen[name] for name in names) / seen.total()
+
+
+def test_every_focus_is_about_something() -> None:
+    assert set(ABOUT) == set(FOCI)
+
+
+@pytest.mark.parametrize("focus", FOCI)
+def test_it_is_repeatable_valid_and_about_its_area(focus: str) -> None:
+    scenarios = drawn(focus)
+    assert scenarios == drawn(focus)
+    assert [one.id for one in scenarios[:2]] == [f"guest-{focus}-s4-0000{n}" for n in (0, 1)]
+    assert all(check(one) is None for one in scenarios)
+    assert share(scenarios, ABOUT[focus]) > 1.5 * share(drawn(""), ABOUT[focus])
+
+
+def test_huge_has_huge_pages() -> None:
+    def huge(scenarios: list[GuestScenario]) -> float:
+        first = [one.steps[0] for one in scenarios]
+        large = [op for op in first if isinstance(op, sc.SlotAdd) and op.backing.thp != "never"]
+        return len(large) / len(first)
+
+    assert huge(drawn("huge")) > 0.7
+    assert huge(drawn("")) < 0.3
+
+
+@pytest.mark.parametrize("focus", FOCI)
+def test_its_factors_are_of_actions_that_there_are(focus: str) -> None:
+    assert all(hasattr(_Walk, f"_{name}") for name in FOCI[focus].actions)
+    assert all(hasattr(HostSteps, f"_{name}") for name in FOCI[focus].host)
+
+
+def test_one_that_there_is_not_is_named() -> None:
+    with pytest.raises(UsageError, match="--focus hug: this version has: host, huge"):
+        focus_named("hug")
+    with pytest.raises(UsageError, match="only with --suite guest"):
+        list(generate("race", 1, 1, focus="huge"))
