@@ -68,6 +68,9 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     #: mprotect writes a row of such entries at once, and so does reclaim that puts them back;
     #: else one by one.
     writes_rows: bool
+    #: A huge page that is split is taken from all of where it was; else from the VMAs, in their
+    #: order, that still map some of it.
+    split_takes_block: bool
     #: A small entry of a huge page can be reused too after a fork; else it is copied for sure.
     reuses_parts: bool
     #: MADV_DONTNEED frees the page tables that it empties, so that huge pages can come back.
@@ -134,6 +137,7 @@ _V5_10 = FaultKnobs(
     split_frees_zeroes=False,
     joins_entries=False,
     writes_rows=False,
+    split_takes_block=True,
     reuses_parts=False,
     dontneed_frees_tables=False,
     remove_needs_write=True,
@@ -200,6 +204,7 @@ _V7_2 = replace(
     marks_mapping=True,
     huge_zero_becomes_huge=True,
     writes_rows=True,
+    split_takes_block=False,
     reuses_parts=True,
     dontneed_frees_tables=True,
     drops_blocks=True,

@@ -195,6 +195,17 @@ _READ: dict[str, KnobDoc] = {
             "v7.2": "mprotect_folio_pte_batch, folio_unmap_pte_batch (7.2): set_ptes of a row",
         },
     ),
+    "split_takes_block": KnobDoc(
+        what="splitting a huge page invalidates all of where it was, not VMA by VMA",
+        sources={
+            "v5.10": "try_to_unmap_one (5.10): split_huge_pmd_address, of the whole PMD's range",
+            "seed-2021": "try_to_migrate_one (5.13): split_huge_pmd_address",
+            "v6.1": "try_to_migrate_one (6.1): split_huge_pmd_address",
+            "v6.12": "try_to_migrate_one (6.12): split_huge_pmd_address",
+            "v7.2": "try_to_migrate_one (7.2): splits within its VMA's range; rmap_walk_anon ends "
+            "where folio_not_mapped",
+        },
+    ),
     "reuses_parts": KnobDoc(
         what="a part of a huge page may be reused after a fork",
         sources={

@@ -7,7 +7,7 @@ MMU notifier takes from stage 2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from reference_model.memory import HostMemory, HostPage, HostProt, Uffd
 from reference_model.unpredictable import UndefinedError
@@ -165,10 +165,28 @@ def _break_up(memory: HostMemory, first: int, count: int) -> Ranges:
             kept = memory.block_around(page)[1] > 1
         kept = kept and memory.looks_whole(page)
         if parts and not kept:
+            out += _where_it_was(memory, page, parts)
             memory.break_up(page)
-            # try_to_migrate invalidates where the huge page was, whatever is there by now.
-            lead = (memory.hva + page) % memory.huge_pages
-            out.append((page - lead, memory.huge_pages))
+    return out
+
+
+def _where_it_was(memory: HostMemory, page: int, parts: Sequence[int]) -> Ranges:
+    """What try_to_migrate invalidates of a huge page that is split, whatever is there by now.
+
+    All of where it was (split_huge_pmd_address), or as much as rmap_walk_anon goes through: one
+    VMA after another of its anon_vma, until none of its parts is mapped.
+    """
+    lead = (memory.hva + page) % memory.huge_pages
+    at, stop = page - lead, page - lead + memory.huge_pages
+    if memory.knobs.split_takes_block:
+        return [(at, memory.huge_pages)]
+    out: Ranges = []
+    last = max(parts)
+    while at <= last:
+        end = min(memory.vma(at)[1], stop)
+        if memory.anon_vma(at) == memory.anon_vma(page):
+            out.append((at, end - at))
+        at = end
     return out
 
 

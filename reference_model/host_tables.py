@@ -208,7 +208,11 @@ class HostTables(HostContent):
 
     def has_anon(self, page: int) -> bool:
         """The VMA has an anon_vma."""
-        return bool(self._anon_vma[page - self._start])
+        return self.anon_vma(page) != 0
+
+    def anon_vma(self, page: int) -> int:
+        """Which anon_vma the VMA has; 0: none."""
+        return self._anon_vma[page - self._start]
 
     def make_anon(self, page: int) -> None:
         """__anon_vma_prepare: that of a neighbour which differs by access alone, or a new one."""
