@@ -83,6 +83,10 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     drops_blocks: bool
     #: What comes back from swap goes through the swap cache, where a child's page may be found.
     swap_in_cached: bool
+    #: Where the host has no page for a guest's load, KVM asks for one to write to.
+    asks_again: bool
+    #: mprotect(PROT_READ) takes VM_ACCOUNT from memory that has no anon_vma: VMAs stay apart.
+    mprotect_unaccounts: bool
     #: mprotect(PROT_WRITE) makes entries of exclusive anonymous pages writable at once; and so
     #: with huge pages.
     mprotect_writable: bool
@@ -145,6 +149,8 @@ _V5_10 = FaultKnobs(
     drops_blocks=False,
     swap_in_cached=False,
     mprotect_writable=False,
+    asks_again=True,
+    mprotect_unaccounts=False,
     mprotect_needs_dirty=False,
     free_asks_first_part=False,
     mprotect_huge_writable=False,
@@ -181,6 +187,7 @@ _V6_1 = replace(
 )
 _V6_12 = replace(
     _V6_1,
+    mprotect_unaccounts=True,
     change_pte_maps=False,
     protected_ipa_is_limit=True,
     dirty_ring=True,
@@ -199,6 +206,7 @@ _V6_12 = replace(
 )
 _V7_2 = replace(
     _V6_12,
+    asks_again=False,
     protected_calls_hyp=True,
     maps_at_page=True,
     marks_mapping=True,

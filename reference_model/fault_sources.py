@@ -268,6 +268,26 @@ _READ: dict[str, KnobDoc] = {
             "v7.2": "do_swap_page (7.2): swapin_sync",
         },
     ),
+    "asks_again": KnobDoc(
+        what="a load that finds no page asks for one to write to: the VMA gets an anon_vma",
+        sources={
+            "v5.10": "hva_to_pfn (5.10): check_user_page_hwpoison, FOLL_WRITE",
+            "seed-2021": "hva_to_pfn (5.13): check_user_page_hwpoison, FOLL_WRITE",
+            "v6.1": "hva_to_pfn (6.1): check_user_page_hwpoison, FOLL_WRITE",
+            "v6.12": "hva_to_pfn (6.12): check_user_page_hwpoison, FOLL_WRITE",
+            "v7.2": "hva_to_pfn (7.2): takes -EHWPOISON of its own request",
+        },
+    ),
+    "mprotect_unaccounts": KnobDoc(
+        what="mprotect(PROT_READ) of memory without an anon_vma clears VM_ACCOUNT",
+        sources={
+            "v5.10": "mprotect_fixup (5.10): VM_ACCOUNT is never cleared",
+            "seed-2021": "mprotect_fixup (5.13): VM_ACCOUNT is never cleared",
+            "v6.1": "mprotect_fixup (6.1): VM_ACCOUNT is never cleared",
+            "v6.12": "mprotect_fixup (6.12): newflags &= ~VM_ACCOUNT",
+            "v7.2": "mprotect_fixup (7.2): vma_flags_clear(VMA_ACCOUNT_BIT)",
+        },
+    ),
     "mprotect_writable": KnobDoc(
         what="mprotect makes exclusive pages writable at once",
         sources={

@@ -194,7 +194,15 @@ def protect(memory: HostMemory, first: int, count: int, prot: HostProt) -> Range
     """mprotect: nothing where the protection is that already; else change_protection."""
     allowed = {page: memory.prot(page) for page in range(first, first + count)}
     changed = {page: before for page, before in allowed.items() if before != prot}
-    ranges = retag(memory, changed, lambda page: memory.set_prot(page, prot))
+
+    def tag(page: int) -> None:
+        memory.set_prot(page, prot)
+        # mprotect_fixup: memory that was never written to is promised no longer.
+        unfaulted = memory.is_anonymous and not memory.has_anon(page)
+        if prot is HostProt.RW or (memory.knobs.mprotect_unaccounts and unfaulted):
+            memory.set_accounted(page, prot is HostProt.RW)
+
+    ranges = retag(memory, changed, tag)
     rows = memory.rows(changed, prot)
     for page in changed:
         memory.set_writable(page, prot is HostProt.RW and _regains_write(memory, page))
@@ -238,6 +246,7 @@ def unmap(memory: HostMemory, first: int, count: int) -> Ranges:
     ranges += zap(memory, first, count)
     for page in range(first, first + count):
         memory.set_prot(page, HostProt.GONE)
+        memory.set_accounted(page, True)
         memory.forget(page)
         memory.set_uffd_wp(page, on=False)
         memory.set_uffd(page, Uffd(0))
@@ -274,7 +283,8 @@ def fork(memory: HostMemory, touched: range) -> Ranges:
         if memory.has_anon(at):
             for page in range(at, stop):
                 memory.set_writable(page, False)
-                memory.set_forked(page)
+                if memory.state(page) is HostPage.ANON:
+                    memory.set_forked(page)
             ranges.append((at, stop - at))
         at = stop
     if ranges:
@@ -334,8 +344,8 @@ def page_out(memory: HostMemory, first: int, count: int) -> Ranges:
             memory.drop(block, pages)
             continue
         if pages > 1:
-            # Either as try_to_unmap_one does it, or by split_huge_page_to_list.
-            memory.split_block(page)
+            # As try_to_unmap_one does it; what MADV_FREE took by split_huge_page_to_list.
+            memory.split_block(page, frozen=memory.is_lazy(page))
         ranges.append((page, 1))
         dropped = memory.is_lazy(page) or memory.is_clean(page)
         exclusive = memory.is_exclusive(page)

@@ -15,8 +15,12 @@ from reference_model.host_kinds import Cached, Freed, HostPage, HostProt
 class HostPages(HostJoined):
     """The mapping behind one slot, with the state of its pages."""
 
-    def split_block(self, page: int) -> None:
-        """The page's huge entry becomes entries of pages."""
+    def split_block(self, page: int, *, frozen: bool = False) -> None:
+        """The page's huge entry becomes entries of pages.
+
+        ``frozen``: for split_huge_page, by migration entries. These keep whether the entry was
+        writable; else entries become as writable as the VMA, and are protected after that.
+        """
         block = self._block(page)
         if block in self._huge:
             self._huge.discard(block)
@@ -24,9 +28,13 @@ class HostPages(HostJoined):
             self._apart.difference_update(self._groups(block))
             # __split_huge_pmd_locked (6.1): no pte_mkdirty.
             self._clean[self._indices(block)] = bytes([1]) * self.huge_pages
-            if self.knobs.split_dirties and HostProt.RW in self._prot[self._indices(block)]:
+            through = self._writable[page - self._start] if frozen else self._is_rw(block)
+            if self.knobs.split_dirties and through:
                 self.soil(page)
         self._doubled.discard(block)
+
+    def _is_rw(self, block: int) -> bool:
+        return HostProt.RW in self._prot[self._indices(block)]
 
     def parts(self, page: int) -> list[int]:
         """The pages of the huge page that this one is a part of; none where it is a small one."""

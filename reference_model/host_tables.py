@@ -70,6 +70,7 @@ class HostTables(HostContent):
         self._writable = bytearray([writable]) * count
         self._prot = bytearray([HostProt.R if backing.kind == "file_ro" else HostProt.RW]) * count
         self._advice = bytearray([first_advice(backing)]) * count
+        self._account = bytearray([1]) * count
         #: Numbers of the huge pages that are mapped as such.
         self._huge: set[int] = set()
         #: Blocks that have a table of pages: nothing but collapse or munmap makes them huge again.
@@ -114,6 +115,11 @@ class HostTables(HostContent):
     def is_device(self) -> bool:
         """True for memory of a device."""
         return self.kind == "device"
+
+    @property
+    def is_anonymous(self) -> bool:
+        """vma_is_anonymous: no hugetlb memory, no file's, no device's."""
+        return not (self.is_file or self.is_device or self.is_hugetlb)
 
     @property
     def is_file(self) -> bool:
@@ -168,7 +174,7 @@ class HostTables(HostContent):
         VMAs of equal flags that meet are one (vma_merge), but for those that :meth:`set_seam` told.
         """
         index = page - self._start
-        around = [_alike(table, index) for table in (self._prot, self._advice, self._uffd)]
+        around = [_alike(table, index) for table in self._vma_flags()]
         start = max(low for low, _ in around)
         stop = min(high for _, high in around)
         if self._seams:
@@ -241,8 +247,12 @@ class HostTables(HostContent):
         gone = HostProt.GONE in (self._prot[index - 1], self._prot[index])
         return not gone and self._flags(index - 1)[1:] == self._flags(index)[1:]
 
-    def _flags(self, index: int) -> tuple[int, int, int]:
-        return self._prot[index], self._advice[index], self._uffd[index]
+    def _vma_flags(self) -> tuple[bytearray, ...]:
+        """What VMAs must have in common to be one; what they allow is the first."""
+        return self._prot, self._advice, self._uffd, self._account
+
+    def _flags(self, index: int) -> tuple[int, ...]:
+        return tuple(table[index] for table in self._vma_flags())
 
     def has_blocks(self, first: int | None = None, stop: int | None = None) -> bool:
         """thp_vma_suitable_order: a range, or the whole mapping, holds a PMD block."""
@@ -254,7 +264,7 @@ class HostTables(HostContent):
     def _in_one_vma(self, block: int) -> bool:
         """thp_vma_suitable_order: the VMA holds all of the block."""
         where = self._indices(block)
-        flags = (table[where] for table in (self._prot, self._advice, self._uffd))
+        flags = (table[where] for table in self._vma_flags())
         return all(one.count(one[0]) == self.huge_pages for one in flags)
 
     def clear(self, page: int) -> None:
@@ -293,6 +303,14 @@ class HostTables(HostContent):
         """What the VMA allows."""
         self._prot[page - self._start] = prot
         self._retagged(page - self._start)
+
+    def is_accounted(self, page: int) -> bool:
+        """VM_ACCOUNT: the VMA is part of what the machine has promised."""
+        return bool(self._account[page - self._start])
+
+    def set_accounted(self, page: int, accounted: bool) -> None:
+        """Whether it is."""
+        self._account[page - self._start] = accounted
 
     def set_writable(self, page: int, writable: bool) -> None:
         """Whether the page-table entry allows writes."""
@@ -357,6 +375,7 @@ class HostTables(HostContent):
             self._compound,
             self._shared_swap,
             self._anon_vma,
+            self._account,
             self._uffd,
             self._uffd_wp,
         )

@@ -44,6 +44,10 @@ class HostMemory(HostPages):
             self._fault_around(index)
         state = self._state[index]
         if self._waits(index, state, write=write):
+            # hva_to_pfn: check_user_page_hwpoison asks once more, for writing.
+            again = by_guest and self.knobs.asks_again and prot == HostProt.RW
+            if (write or again) and state == HostPage.NONE:
+                self.make_anon(page)  # do_anonymous_page has one made before it waits
             return _FAILED
         soils = write and not (by_guest and self.writable(page))
         touched = self._touch(index, state, write=write)
