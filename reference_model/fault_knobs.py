@@ -85,6 +85,8 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     swap_in_cached: bool
     #: Where the host has no page for a guest's load, KVM asks for one to write to.
     asks_again: bool
+    #: A VMA that has an anon_vma merges with one beside it that has none; else only into one.
+    merges_into_bare: bool
     #: mprotect(PROT_READ) takes VM_ACCOUNT from memory that has no anon_vma: VMAs stay apart.
     mprotect_unaccounts: bool
     #: mprotect(PROT_WRITE) makes entries of exclusive anonymous pages writable at once; and so
@@ -150,6 +152,7 @@ _V5_10 = FaultKnobs(
     swap_in_cached=False,
     mprotect_writable=False,
     asks_again=True,
+    merges_into_bare=False,
     mprotect_unaccounts=False,
     mprotect_needs_dirty=False,
     free_asks_first_part=False,
@@ -207,6 +210,7 @@ _V6_12 = replace(
 _V7_2 = replace(
     _V6_12,
     asks_again=False,
+    merges_into_bare=True,
     protected_calls_hyp=True,
     maps_at_page=True,
     marks_mapping=True,

@@ -278,6 +278,16 @@ _READ: dict[str, KnobDoc] = {
             "v7.2": "hva_to_pfn (7.2): takes -EHWPOISON of its own request",
         },
     ),
+    "merges_into_bare": KnobDoc(
+        what="a VMA with an anon_vma merges with one beside it that has none",
+        sources={
+            "v5.10": "is_mergeable_anon_vma (5.10): list_is_singular of the other's chain",
+            "seed-2021": "is_mergeable_anon_vma (5.13): list_is_singular of the other's chain",
+            "v6.1": "is_mergeable_anon_vma (6.1): list_is_singular of the other's chain",
+            "v6.12": "is_mergeable_anon_vma (6.12): list_is_singular of the other's chain",
+            "v7.2": "is_mergeable_anon_vma (7.2): case 1, dup_anon_vma()",
+        },
+    ),
     "mprotect_unaccounts": KnobDoc(
         what="mprotect(PROT_READ) of memory without an anon_vma clears VM_ACCOUNT",
         sources={

@@ -67,10 +67,9 @@ def retag(
             ranges += split_vma(memory, at, end - at)
             for page in range(at, end):
                 tag(page)
-            memory.merge_at(at)
             if end == apart:
                 memory.set_seam(end)
-            memory.merge_at(end)
+            memory.merge_around(at, end)
             at = end
     return ranges
 
@@ -259,8 +258,7 @@ def remap(memory: HostMemory, first: int, count: int) -> Ranges:
     ranges = unmap(memory, first, count)
     for page in range(first, first + count):
         memory.set_prot(page, HostProt.RW)
-    memory.merge_at(first)
-    memory.merge_at(first + count)
+    memory.merge_around(first, first + count)
     return ranges
 
 

@@ -191,26 +191,42 @@ class HostTables(HostContent):
         self._seams.add(page - self._start)
 
     def _retagged(self, index: int) -> None:
-        """Other flags are there: what it meets has to be merged anew (:meth:`merge_at`)."""
+        """Other flags are there: what it meets has to be merged anew (:meth:`merge_around`)."""
         self._seams -= {index, index + 1}
 
-    def merge_at(self, page: int) -> None:
-        """vma_merge of the VMAs that meet before this page, if their flags are equal.
+    def merge_around(self, first: int, stop: int) -> None:
+        """vma_merge of a VMA that was changed, or is new, with those beside it of equal flags.
 
-        Two that have different anon_vmas stay apart (is_mergeable_anon_vma), and those of hugetlb
-        memory always (VM_DONTEXPAND is one of VM_SPECIAL).
+        Those of hugetlb memory stay apart (VM_DONTEXPAND is one of VM_SPECIAL).
         """
-        index = page - self._start
-        if not 0 < index < len(self._prot) or not self._in_one(index):
-            return
+        low, high = first - self._start, stop - self._start
+        left = low > 0 and self._in_one(low)
+        right = high < len(self._prot) and self._in_one(high)
+        middle = self._anon_vma[low]
+        before = self._anon_vma[low - 1] if left else 0
+        behind = self._anon_vma[high] if right else 0
+        to_left = left and self._can_merge(before, middle)
+        to_right = right and self._can_merge(behind, middle)
+        if to_left and to_right and before and behind and before != behind:
+            to_right = False
+        if left and not to_left:
+            self._seams.add(low)
+        if right and not to_right:
+            self._seams.add(high)
+        anon_vma = middle or (to_left and before) or (to_right and behind)
+        if anon_vma:
+            self._set_anon_vma(first, anon_vma)
+
+    def _can_merge(self, beside: int, changed: int) -> bool:
+        """is_mergeable_anon_vma: one of them is taken over, two are not.
+
+        Before 7.2 the VMA beside it must have that one: list_is_singular of its anon_vma_chain.
+        """
         if self.is_hugetlb:
-            self._seams.add(index)
-            return
-        before, behind = self._anon_vma[index - 1], self._anon_vma[index]
-        if before and behind and before != behind:
-            self._seams.add(index)
-        elif before != behind:
-            self._set_anon_vma(page, before or behind)
+            return False
+        if changed and not beside:
+            return self.knobs.merges_into_bare
+        return beside == changed or not changed
 
     def has_anon(self, page: int) -> bool:
         """The VMA has an anon_vma."""
