@@ -39,7 +39,7 @@ def test_what_was_left_apart_stays_so_until_flags_change_beside_it() -> None:
     assert host.vma(5) == (4, 12)
 
 
-def test_two_anon_vmas_do_not_merge_and_one_and_none_do() -> None:
+def test_two_anon_vmas_do_not_merge() -> None:
     host = memory()
     _registered(host, 8, 8)
     host.touch(0, write=True)
@@ -47,12 +47,26 @@ def test_two_anon_vmas_do_not_merge_and_one_and_none_do() -> None:
     _registered(host, 0, 8)
     assert host.vma(0) == (0, 8)
 
-    other = memory()
-    _registered(other, 8, 8)
-    other.touch(0, write=True)
-    _registered(other, 0, 8)
-    assert other.vma(0) == (0, 16)
-    assert other.has_anon(12)
+
+def test_a_vma_without_an_anon_vma_takes_the_one_beside_it() -> None:
+    host = memory()
+    _registered(host, 0, 8)
+    host.fill(0, 7)
+    _registered(host, 8, 8)
+    assert host.vma(0) == (0, 16)
+    assert host.has_anon(12)
+
+
+@pytest.mark.parametrize(("profile", "first"), [("v6.12", (0, 8)), ("v7.2", (0, 16))])
+def test_an_anon_vma_goes_to_a_vma_without_one_from_7_2_on(
+    profile: str, first: tuple[int, int]
+) -> None:
+    host = memory(knobs=profile)
+    _registered(host, 8, 8)
+    host.touch(0, write=True)
+    _registered(host, 0, 8)
+    assert host.vma(0) == first
+    assert host.has_anon(12) == (first == (0, 16))
 
 
 def test_neighbours_that_differ_by_access_share_an_anon_vma() -> None:
