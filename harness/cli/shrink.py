@@ -18,8 +18,10 @@ from harness.campaign import Settings, TargetPlan
 from harness.cli.collect import begin_run
 from harness.cli.console import print_lines
 from harness.cli.options import (
+    check_focus,
     env_option,
     environment,
+    focus_option,
     json_option,
     load_files,
     print_json,
@@ -81,6 +83,7 @@ class _Form(Struct, frozen=True):
     help="How many of them, at most.",
 )
 @click.option("--seed", type=int, default=1, show_default=True)
+@focus_option
 @click.option(
     "--tries",
     type=click.IntRange(1),
@@ -99,6 +102,7 @@ def command(
     suite: str,
     count: int,
     seed: int,
+    focus: str,
     tries: int,
     timeout: float,
     output: str | None,
@@ -128,7 +132,8 @@ def command(
         starts = load_files(what) if what else None
         if suite not in SUITES:
             raise UsageError(f"--suite {suite}: this version has: {', '.join(SUITES)}")
-        draw = _Draw(suite, count, seed)
+        check_focus(focus, suite)
+        draw = _Draw(suite, count, seed, focus)
         if all(name in PROFILES for name in between):
             sys.exit(_profiles(between, starts, draw, env_items, form))
         sys.exit(_kernels(between, starts, draw, env_items, machine, timeout, form))
@@ -143,10 +148,13 @@ class _Draw(Struct, frozen=True):
     suite: str
     count: int
     seed: int
+    focus: str
 
     def scenarios(self, name: str, env: Environment) -> list[Scenario]:
         """Those of one profile."""
-        return list(generate(self.suite, self.count, self.seed, PROFILES[name], env))
+        return list(
+            generate(self.suite, self.count, self.seed, PROFILES[name], env, focus=self.focus)
+        )
 
 
 # --- one finding ---------------------------------------------------------------------------------

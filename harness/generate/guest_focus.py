@@ -16,7 +16,9 @@ class Focus(Struct, frozen=True, kw_only=True):
 
     ``about``: in words. ``actions`` of the walk, ``host`` those on ranges of memory. ``huge`` and
     ``file``: how many of the new slots have huge pages, or a file, behind them beside those that
-    have it anyway. ``length``: steps, at least and at most.
+    have it anyway. ``parts``: how many ranges begin at any page and end at any; ``reads``: how many
+    of the changes of a range have the guest look at its edges next. ``length``: steps, at least and
+    at most.
     """
 
     about: str
@@ -24,6 +26,8 @@ class Focus(Struct, frozen=True, kw_only=True):
     host: dict[str, float] = {}
     huge: float = 0.0
     file: float = 0.0
+    parts: float = 0.0
+    reads: float = 0.0
     length: tuple[int, int] = (5, 24)
 
 
@@ -42,6 +46,15 @@ FOCI: dict[str, Focus] = {
         host={"free": 3, "reclaim": 4, "mprotect": 3, "fork": 3, "collapse": 1.5, "age": 0.5},
         huge=0.85,
         length=(6, 22),
+    ),
+    "parts": Focus(
+        about="odd ranges of huge pages, and the guest at their edges next",
+        actions={"on_range": 8, "host_write": 1.5, "dirty": 0.5, "hole": 0.2, "slot_add": 0.4},
+        host={"free": 2, "reclaim": 2, "mprotect": 3, "fork": 3, "remap": 1.5, "age": 0.5},
+        huge=0.85,
+        parts=0.7,
+        reads=0.6,
+        length=(8, 26),
     ),
     "log": Focus(
         about="dirty logs and rings",

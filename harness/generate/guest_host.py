@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from harness.generate.guest_focus import NONE, Focus
 from harness.generate.guest_vm import ALIGN, BLOCK, PAGE, STEP, SketchSlot
 from reference_model import scenario as sc
 from reference_model.scenario import GuestOp
+
+_ON_RANGES = (sc.Madvise, sc.Mprotect, sc.Remap, sc.ForkTouch, sc.PunchHole)
 
 
 class HostSteps:
@@ -50,14 +52,42 @@ class HostSteps:
             draws.append((3, self._userfaultfd))
         factors = self._focus.host
         weights = [weight * factors.get(one.__name__.removeprefix("_"), 1) for weight, one in draws]
+        before = len(self._steps)
         self._random.choices([draw for _, draw in draws], weights)[0](slot)
+        if self._focus.reads and self._random.random() < self._focus.reads:
+            self._look_at_edges(slot, self._steps[before:])
+
+    def _look_at_edges(self, slot: SketchSlot, changes: Sequence[GuestOp]) -> None:
+        """The guest at the first and last pages of a range that changed, and beside it."""
+        ranges = [(op.gpa, op.size) for op in changes if isinstance(op, _ON_RANGES)]
+        if not ranges:
+            return
+        gpa, size = self._random.choice(ranges)
+        edges = [at for at in (gpa - PAGE, gpa, gpa + size - PAGE, gpa + size) if slot.holds(at)]
+        for at in self._random.sample(edges, self._random.randint(1, len(edges))):
+            self._steps.append(
+                sc.Write(gpa=at, value=self._random.getrandbits(64))
+                if self._random.random() < 0.35
+                else sc.Read(gpa=at)
+            )
 
     def _range(self, slot: SketchSlot, unit: int) -> tuple[int, int]:
         """(gpa, size) in whole units inside the slot."""
+        parts = self._focus.parts if slot.backing.kind != "hugetlb" else 0
+        if parts and self._random.random() < parts:
+            return self._part(slot, min(unit, STEP))
         unit = min(unit, slot.size)
         first = self._page(slot) * PAGE // unit * unit
         size = self._random.choice((unit, unit, 2 * unit, 4 * unit, slot.size))
         return slot.gpa + first, min(size, slot.size - first)
+
+    def _part(self, slot: SketchSlot, unit: int) -> tuple[int, int]:
+        """From any unit on, or one where sixteen begin that the host may join, to any other."""
+        first = min(self._page(slot) * PAGE // unit, slot.size // unit - 1)
+        if self._random.random() < 0.4:
+            first = first // 16 * 16
+        count = self._random.choice((1, 2, 8, 15, 16, 17, 33, 100, 256, slot.size // unit))
+        return slot.gpa + first * unit, min(count * unit, slot.size - first * unit)
 
     def _some_range(self, slot: SketchSlot) -> tuple[int, int]:
         """Of any unit: a page, whole pages of every granule, or a huge page."""

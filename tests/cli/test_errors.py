@@ -61,6 +61,7 @@ def test_bad_scenarios(
         (["run", "--suite", "guest", "--focus", "hug"], "--focus hug: this version has: host"),
         (["run", "--suite", "race", "--focus", "huge"], "only with --suite guest"),
         (["generate", "--suite", "pgtable", "--focus", "log"], "only with --suite guest"),
+        (["shrink", "--between", "v6.1", "v6.12", "--focus", "log"], "only with --suite guest"),
         (("run",), "nothing to run"),
         (("run", "missing.yaml"), "missing.yaml: cannot be read"),
         (("run", "--suite", "nope"), "--suite nope"),
