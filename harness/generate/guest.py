@@ -50,7 +50,7 @@ class _Walk:
         self.steps: list[GuestOp] = []
         self.slots: dict[int, SketchSlot] = {}
         self.recent: list[int] = []
-        self.vm = draw_vm(random)
+        self.vm = draw_vm(random, focus)
         #: Where the guest can find stage-1 tables of its own.
         self.tables: int | None = None
         self.host = HostSteps(random, self.steps, self._page, focus)

@@ -14,9 +14,11 @@ from harness.vocabulary import UsageError
 class Focus(Struct, frozen=True, kw_only=True):
     """Factors of the ordinary weights, by the names of the actions; 1 where none is given.
 
-    ``about``: in words. ``actions`` of the walk, ``host`` those on ranges of memory. ``huge`` and
-    ``file``: how many of the new slots have huge pages, or a file, behind them beside those that
-    have it anyway. ``parts``: how many ranges begin at any page and end at any; ``reads``: how many
+    ``about``: in words. ``actions`` of the walk, ``host`` those on ranges of memory. ``huge``,
+    ``hugetlb`` and ``file``: how many of the new slots have huge pages, hugetlb pages or a file
+    behind them beside those that have it anyway. ``ring`` and ``eager``: how many of the VMs have
+    a dirty ring, and split blocks eagerly; ``wp``: how much of userfaultfd is for write protection.
+    ``parts``: how many ranges begin at any page and end at any; ``reads``: how many
     of the changes of a range have the guest look at its edges next. ``length``: steps, at least and
     at most.
     """
@@ -25,7 +27,11 @@ class Focus(Struct, frozen=True, kw_only=True):
     actions: dict[str, float] = {}
     host: dict[str, float] = {}
     huge: float = 0.0
+    hugetlb: float = 0.0
     file: float = 0.0
+    ring: float = 0.14
+    eager: float = 0.1
+    wp: float = 0.15
     parts: float = 0.0
     reads: float = 0.0
     length: tuple[int, int] = (5, 24)
@@ -57,9 +63,11 @@ FOCI: dict[str, Focus] = {
         length=(8, 26),
     ),
     "log": Focus(
-        about="dirty logs and rings",
-        actions={"dirty": 3, "dirty_clear": 4, "slot_flags": 2, "slot_move": 2, "round": 4},
-        huge=0.15,
+        about="dirty logs and rings, and huge pages that they split",
+        actions={"dirty": 4, "dirty_clear": 5, "slot_flags": 2, "slot_move": 2, "round": 4},
+        huge=0.3,
+        ring=0.35,
+        eager=0.3,
     ),
     "slots": Focus(
         about="memslots that come, change, move and go",
@@ -71,6 +79,17 @@ FOCI: dict[str, Focus] = {
         actions={"on_range": 6, "host_write": 2, "host_read": 2, "round": 2, "hole": 0.3},
         host={"userfaultfd": 8, "punch_hole": 2},
         file=0.5,
+        wp=0.4,
+        parts=0.3,
+        reads=0.4,
+        length=(6, 22),
+    ),
+    "hugetlb": Focus(
+        about="hugetlb pages",
+        actions={"on_range": 7, "host_write": 2, "round": 1.5, "slot_add": 0.5, "hole": 0.3},
+        host={"free": 0.1, "pageout": 0.1, "reclaim": 0.1, "mprotect": 3},
+        hugetlb=0.85,
+        reads=0.4,
         length=(6, 22),
     ),
     "tables": Focus(

@@ -182,7 +182,7 @@ class HostSteps:
         if self._random.random() < 0.4:
             self._steps.append(sc.Madvise(gpa=gpa, size=size))
         shared = slot.backing.kind in ("memfd", "shmem")
-        if self._random.random() < 0.15:
+        if self._random.random() < self._focus.wp:
             self._steps.append(sc.UffdRegister(gpa=gpa, size=size, mode=("wp",)))
             self._steps.append(sc.UffdWp(gpa=gpa, size=size))
             if self._random.random() < 0.5:

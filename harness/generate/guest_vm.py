@@ -55,12 +55,12 @@ class SketchSlot:
         return self.gpa <= gpa < self.gpa + self.size
 
 
-def draw_vm(random: Random) -> sc.VmConfig:
+def draw_vm(random: Random, focus: Focus = NONE) -> sc.VmConfig:
     """A VM: mostly the bitmap, now and then a ring, eager splitting, stage 1 off."""
-    ring = random.random() < 0.14
+    ring = random.random() < focus.ring
     modes: tuple[bool | Literal["init_set"], ...] = (False, False, False, True, "init_set")
     manual = random.choice(modes[3:4] + modes[:1] if ring else modes)
-    eager = random.choice((PAGE, BLOCK, BLOCK)) if random.random() < 0.1 else 0
+    eager = random.choice((PAGE, BLOCK, BLOCK)) if random.random() < focus.eager else 0
     if eager and not ring and random.random() < 0.3:
         manual = "init_set"
     return sc.VmConfig(
@@ -122,6 +122,12 @@ def draw_slot(
     if focus.huge and not alone and random.random() < focus.huge:
         backing = sc.Backing(
             thp=random.choice(("madvise", "always")), prefill=random.random() < 0.6
+        )
+    if focus.hugetlb and not alone and random.random() < focus.hugetlb:
+        backing = sc.Backing(
+            kind="hugetlb",
+            page_size=random.choice((ALIGN, BLOCK, BLOCK)),
+            prefill=random.random() < 0.5,
         )
     if focus.file and random.random() < focus.file:
         backing = sc.Backing(kind=random.choice(("memfd", "shmem")), prefill=random.random() < 0.7)

@@ -27,6 +27,7 @@ ABOUT = {
     "log": ("dirty_get", "dirty_clear", "ring_reset"),
     "slots": ("slot_add", "slot_move", "slot_delete"),
     "uffd": ("uffd_register", "uffd_copy", "uffd_zero", "uffd_continue", "uffd_wp"),
+    "hugetlb": ("madvise", "mprotect", "uffd_register"),
     "tables": ("stage1_tables", "at"),
 }
 
@@ -85,6 +86,17 @@ def test_an_ordinary_campaign_is_what_it_was() -> None:
         walk = _Walk(Random(f"guest:901:{index}"), focus_named(""))
         digest.update(msgspec.json.encode(walk.scenario(f"guest-s901-{index:05d}")))
     assert digest.hexdigest() == "ed2c3dc6c890cc8af1a577b91fd89a8bf7a878751d31155fca857a633e614f66"
+
+
+def test_log_has_rings_and_eager_splitting() -> None:
+    vms = [one.vm for one in drawn("log")]
+    assert sum(vm.dirty_ring > 0 for vm in vms) > len(vms) / 5
+    assert sum(vm.eager_split > 0 for vm in vms) > len(vms) / 5
+
+
+def test_hugetlb_has_hugetlb_pages() -> None:
+    added = [op for one in drawn("hugetlb") for op in one.steps if isinstance(op, sc.SlotAdd)]
+    assert sum(op.backing.kind == "hugetlb" for op in added) > len(added) / 2
 
 
 @pytest.mark.parametrize("focus", FOCI)
