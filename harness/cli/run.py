@@ -65,6 +65,7 @@ def command(resume: bool, quiet: bool, verbose: int, as_json: bool, **arguments:
     \b
     Examples:
       harness run --suite guest --count 200 --kernel debian:bookworm --kernel debian:sid
+      harness run --suite guest --focus huge --count 500 --kernel debian:sid
       harness run scenarios/ --target ssh:altra
       harness run --resume
     """

@@ -123,6 +123,7 @@ def command(
       harness shrink 5f3a12
       harness shrink 5f3a12 --target warm -o small.yaml
       harness shrink --between v6.1 v6.12
+      harness shrink --between v7.2 v7.3 --suite guest --focus uffd
       harness shrink --between debian:bookworm debian:trixie scenarios/pgtable
     """
     form = _Form(output, as_json, tries)

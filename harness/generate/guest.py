@@ -13,7 +13,7 @@ from random import Random
 
 import msgspec
 
-from harness.generate.guest_focus import Focus, focus_named
+from harness.generate.guest_focus import Focus, drawn, focus_named
 from harness.generate.guest_host import HostSteps
 from harness.generate.guest_rounds import Rounds
 from harness.generate.guest_vm import (
@@ -37,7 +37,7 @@ def generate_guest(seed: int, index: int, focus: str = "") -> GuestScenario:
     # String seeds are hashed with SHA-512 by random.seed: the same on every Python.
     name = f"guest-{focus}" if focus else "guest"
     random = Random(f"{name}:{seed}:{index}")  # noqa: S311 - repeatable, not secret
-    walk = _Walk(random, focus_named(focus))
+    walk = _Walk(random, drawn(focus_named(focus), random))
     return predictable(walk.scenario(f"{name}-s{seed}-{index:05d}"))
 
 

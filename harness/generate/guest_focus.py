@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Where a campaign of suite guest looks closely: other weights for what is drawn.
 
-What takes three rare steps on one huge page is met once in thousands of ordinary scenarios.
+What takes three rare steps on one huge page is met once in thousands of ordinary scenarios. And
+what one step undoes is seldom seen where all steps are drawn: a swarm leaves some out, others in
+each scenario.
 """
 
 from __future__ import annotations
 
+from random import Random
+
 from msgspec import Struct
+from msgspec.structs import replace
 
 from harness.vocabulary import UsageError
 
@@ -35,6 +40,8 @@ class Focus(Struct, frozen=True, kw_only=True):
     parts: float = 0.0
     reads: float = 0.0
     length: tuple[int, int] = (5, 24)
+    #: Drawn anew for each scenario (:func:`drawn`).
+    swarm: bool = False
 
 
 #: An ordinary campaign.
@@ -96,7 +103,19 @@ FOCI: dict[str, Focus] = {
         about="stage-1 tables of the guest's own",
         actions={"tables": 8, "exec": 2, "cas": 2, "on_range": 2, "slot_flags": 2},
     ),
+    "swarm": Focus(about="a few things at a time, others in each scenario", swarm=True),
 }
+
+#: What a swarm leaves in, leaves out, or has much of.
+_SWARM_ACTIONS = (
+    *("exec", "cas", "dc_zva", "dc_civac", "tables", "dirty", "dirty_clear", "slot_flags"),
+    *("slot_add", "slot_move", "slot_delete", "host_write", "host_read", "on_range", "round"),
+)
+_SWARM_HOST = (
+    *("dontneed", "pageout", "mprotect", "remap", "fork", "free", "reclaim", "age", "advice"),
+    *("punch_hole", "collapse", "userfaultfd"),
+)
+_SWARM_FACTORS = (0.0, 0.0, 0.3, 1.0, 3.0, 8.0)
 
 
 def focus_named(name: str) -> Focus:
@@ -106,3 +125,28 @@ def focus_named(name: str) -> Focus:
     if name not in FOCI:
         raise UsageError(f"--focus {name}: this version has: {', '.join(FOCI)}")
     return FOCI[name]
+
+
+def drawn(focus: Focus, random: Random) -> Focus:
+    """The focus of one scenario: itself, or for a swarm one that is drawn."""
+    if not focus.swarm:
+        return focus
+    actions = {name: random.choice(_SWARM_FACTORS) for name in _SWARM_ACTIONS}
+    # Most that there is to find is about what the host does to what the guest has mapped.
+    actions["on_range"] = random.choice((0.5, 2, 6, 12))
+    host = {name: random.choice(_SWARM_FACTORS) for name in _SWARM_HOST}
+    host["dontneed"] = max(host["dontneed"], 0.1)
+    return replace(
+        focus,
+        actions={**actions, "hole": 0.1, "beyond": 0.1},
+        host=host,
+        huge=random.choice((0.0, 0.0, 0.9)),
+        hugetlb=random.choice((0.0, 0.0, 0.0, 0.5)),
+        file=random.choice((0.0, 0.0, 0.7)),
+        ring=random.choice((0.0, 0.0, 0.5)),
+        eager=random.choice((0.0, 0.0, 0.5)),
+        wp=random.choice((0.0, 0.2, 0.8)),
+        parts=random.choice((0.0, 0.3, 0.9)),
+        reads=random.choice((0.0, 0.3, 0.8)),
+        length=(8, 26),
+    )

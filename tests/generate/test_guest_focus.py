@@ -12,6 +12,7 @@ import pytest
 
 from harness.generate import FOCI, generate
 from harness.generate.guest import _Walk
+from harness.generate.guest_focus import drawn as focus_drawn
 from harness.generate.guest_focus import focus_named
 from harness.generate.guest_host import HostSteps
 from harness.vocabulary import UsageError
@@ -43,10 +44,10 @@ def share(scenarios: list[GuestScenario], names: tuple[str, ...]) -> float:
 
 
 def test_every_focus_is_about_something() -> None:
-    assert set(ABOUT) == set(FOCI)
+    assert {*ABOUT, "swarm"} == set(FOCI)
 
 
-@pytest.mark.parametrize("focus", FOCI)
+@pytest.mark.parametrize("focus", ABOUT)
 def test_it_is_repeatable_valid_and_about_its_area(focus: str) -> None:
     scenarios = drawn(focus)
     assert scenarios == drawn(focus)
@@ -86,6 +87,20 @@ def test_an_ordinary_campaign_is_what_it_was() -> None:
         walk = _Walk(Random(f"guest:901:{index}"), focus_named(""))
         digest.update(msgspec.json.encode(walk.scenario(f"guest-s901-{index:05d}")))
     assert digest.hexdigest() == "ed2c3dc6c890cc8af1a577b91fd89a8bf7a878751d31155fca857a633e614f66"
+
+
+def test_a_swarm_is_drawn_anew_of_what_there_is() -> None:
+    one, other = (focus_drawn(FOCI["swarm"], Random(seed)) for seed in (1, 2))
+    assert one != other
+    assert all(hasattr(_Walk, f"_{name}") for name in one.actions)
+    assert all(hasattr(HostSteps, f"_{name}") for name in one.host)
+    assert focus_drawn(FOCI["host"], Random(1)) is FOCI["host"]
+
+
+def test_a_swarm_is_repeatable_and_valid() -> None:
+    scenarios = drawn("swarm")
+    assert scenarios == drawn("swarm")
+    assert all(check(one) is None for one in scenarios)
 
 
 def test_log_has_rings_and_eager_splitting() -> None:
