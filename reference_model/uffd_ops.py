@@ -103,6 +103,9 @@ class UffdOps:
             memory.set_state(page, HostPage.FILE)
             memory.soil(page)
             memory.set_writable(page, memory.prot(page) is HostProt.RW)
+            # mfill_atomic_install_pte writes over a marker, and without UFFDIO_CONTINUE_MODE_WP
+            # the entry is not write-protected, whatever the marker said.
+            memory.set_uffd_wp(page, on=False)
             return 0
 
         return self._each(op, fill)

@@ -50,6 +50,8 @@ class HostSteps:
             draws += [(1, self._registration)]
         elif slot.backing.kind in ("anon", "zero", "memfd", "shmem"):
             draws.append((3, self._userfaultfd))
+            if self._focus.wp > NONE.wp:
+                draws.append((2, self._write_protection))
         factors = self._focus.host
         weights = [weight * factors.get(one.__name__.removeprefix("_"), 1) for weight, one in draws]
         before = len(self._steps)
@@ -203,3 +205,33 @@ class HostSteps:
                 )
             )
         )
+
+    def _write_protection(self, slot: SketchSlot) -> None:
+        """Pages that userfaultfd protects go, come back and are let in, and are stored to."""
+        gpa, size = self._range(slot, STEP)
+        modes: list[tuple[sc.UffdMode, ...]] = [("wp",), ("missing", "wp")]
+        if slot.backing.kind in ("memfd", "shmem"):
+            modes += [("minor", "wp"), ("missing", "minor", "wp")]
+        self._steps.append(sc.UffdRegister(gpa=gpa, size=size, mode=self._random.choice(modes)))
+        self._steps.append(sc.UffdWp(gpa=gpa, size=size))
+        for _ in range(self._random.randint(1, 3)):
+            at, many = self._random.choice(((gpa, size), (gpa, STEP), self._range(slot, STEP)))
+            value = self._random.getrandbits(64)
+            changes: tuple[GuestOp, ...] = (
+                sc.Madvise(gpa=at, size=many),
+                sc.Madvise(gpa=at, size=many),
+                sc.Madvise(gpa=at, size=many, advice="pageout"),
+                sc.UffdContinue(gpa=at, size=many),
+                sc.UffdContinue(gpa=at, size=STEP),
+                sc.UffdCopy(gpa=at, size=STEP, value=value),
+                sc.UffdWp(gpa=at, size=many, protect=self._random.random() < 0.4),
+                sc.UffdRegister(gpa=at, size=many, mode=self._random.choice(modes)),
+                sc.Mprotect(gpa=at, size=many, prot=self._random.choice(("r", "rw"))),
+                sc.ForkTouch(gpa=at, size=many),
+                sc.PunchHole(gpa=at, size=many),
+                sc.HostRead(gpa=at),
+                sc.Read(gpa=at),
+            )
+            self._steps.append(self._random.choice(changes))
+        at = gpa + self._random.randrange(size // PAGE) * PAGE
+        self._steps.append(sc.Write(gpa=at, value=self._random.getrandbits(64)))

@@ -103,6 +103,11 @@ def test_a_swarm_is_repeatable_and_valid() -> None:
     assert all(check(one) is None for one in scenarios)
 
 
+def test_what_is_write_protected_goes_and_comes_in_the_area_of_userfaultfd() -> None:
+    modes = {op.mode for one in drawn("uffd") for op in one.steps if op.name == "uffd_register"}
+    assert {("wp",), ("missing", "wp"), ("minor", "wp")} <= modes
+
+
 def test_log_has_rings_and_eager_splitting() -> None:
     vms = [one.vm for one in drawn("log")]
     assert sum(vm.dirty_ring > 0 for vm in vms) > len(vms) / 5

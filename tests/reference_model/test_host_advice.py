@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from reference_model import host_changes as changes
+from reference_model import predict
+from reference_model import scenario as sc
 from reference_model.memory import Advice, HostMemory, HostPage, HostProt, Uffd, prefill_word
+from reference_model.profiles import PROFILES, Environment
 from reference_model.unpredictable import UndefinedError
 from tests.reference_model.hosts import LARGE, PMD, huge, memory
 
@@ -307,6 +310,21 @@ def test_protection_outlives_the_entry_of_a_file() -> None:
     changes.uffd_protect(private, 3, 1, on=True)
     changes.zap(private, 3, 1)
     assert not private.touch(3, write=True).failed
+
+
+def test_what_is_let_in_over_a_marker_is_not_protected() -> None:
+    steps = (
+        sc.SlotAdd(slot=1, gpa=0, size=0x1000, backing=sc.Backing(kind="shmem", prefill=True)),
+        sc.UffdRegister(gpa=0, size=0x1000, mode=("wp",)),
+        sc.UffdWp(gpa=0, size=0x1000),
+        sc.Madvise(gpa=0, size=0x1000),
+        sc.UffdContinue(gpa=0, size=0x1000),
+        sc.Write(gpa=0, value=1),
+    )
+    scenario = sc.GuestScenario(schema=1, id="marker", steps=steps)
+    for name in ("v6.12", "v7.2", "v7.3"):
+        prediction = predict(scenario, PROFILES[name], Environment())
+        assert [one.ret for one in prediction.steps[-1].allowed] == [0]
 
 
 def test_protection_outlives_swap() -> None:
