@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from reference_model.memory import HostMemory, HostPage, HostProt, Uffd
+from reference_model.memory import Advice, HostMemory, HostPage, HostProt, Uffd
 from reference_model.unpredictable import UndefinedError
 
 Ranges = list[tuple[int, int]]
@@ -254,10 +254,11 @@ def unmap(memory: HostMemory, first: int, count: int) -> Ranges:
 
 
 def remap(memory: HostMemory, first: int, count: int) -> Ranges:
-    """mmap(MAP_FIXED) of fresh anonymous pages over the range."""
+    """mmap(MAP_FIXED) of fresh anonymous pages over the range, small ones (host_remap())."""
     ranges = unmap(memory, first, count)
     for page in range(first, first + count):
         memory.set_prot(page, HostProt.RW)
+        memory.set_advice(page, Advice.SMALL)
     memory.merge_around(first, first + count)
     return ranges
 
@@ -347,7 +348,7 @@ def page_out(memory: HostMemory, first: int, count: int) -> Ranges:
         ranges.append((page, 1))
         dropped = memory.is_lazy(page) or memory.is_clean(page)
         exclusive = memory.is_exclusive(page)
-        protected = memory.is_write_protected(page)
+        protected = memory.has_uffd_wp(page)
         memory.clear(page)
         if dropped:
             memory.forget(page)

@@ -214,7 +214,10 @@ class HostOps:
                 (memory.hva + edge) % memory.huge_pages and memory.prot(page) is not HostProt.GONE
                 for edge, page in ((first, first), (first + pages, first + pages - 1))
             ):
-                # hugetlb_vm_op_split
+                # hugetlb_vm_op_split; at the beginning of the range the VMA is split before.
+                at_start = not (memory.hva + first) % memory.huge_pages
+                if at_start and memory.prot(first) is not HostProt.GONE:
+                    memory.set_seam(first)
                 return host_step(EINVAL)
             ranges = changes.unmap(memory, first, pages)
         elif memory.kind in ("anon", "zero") and memory.huge_pages == 1:
@@ -305,13 +308,17 @@ def _splits_until(
     """Up to which page the VMAs of a range can be changed where they differ.
 
     One of hugetlb memory is split between huge pages only (hugetlb_vm_op_split): the call fails
-    there, and what lies before it has changed.
+    there, and what lies before it has changed. Where it is the end of the range that fails, the VMA
+    is split at its beginning by then (vma_modify, mprotect_fixup), and stays so.
     """
     at, end = first, first + pages
     while memory.is_hugetlb and at < end:
         start, stop = memory.vma(at)
         edges = [edge for edge in (at, min(stop, end)) if edge not in (start, stop)]
-        if differs(at) and any((memory.hva + edge) % memory.huge_pages for edge in edges):
+        inside = [edge for edge in edges if (memory.hva + edge) % memory.huge_pages]
+        if differs(at) and inside:
+            if at != start and at not in inside:
+                memory.set_seam(at)
             return at
         at = stop
     return end

@@ -288,6 +288,7 @@ class HostTables(HostContent):
         index = page - self._start
         self._huge.discard(index // self.huge_pages)
         self._doubled.discard(index // self.huge_pages)
+        was_there = self._state[index] != HostPage.NONE
         self._state[index] = HostPage.NONE
         self._writable[index] = 0
         self._exclusive[index] = 1
@@ -295,8 +296,8 @@ class HostTables(HostContent):
         self._lazy[index] = Freed.NO
         self._clean[index] = 0
         self._shared_swap[index] = 0
-        if not (self.is_file and self._uffd[index] & Uffd.WP):
-            # pte_install_uffd_wp_if_needed
+        if not self.is_file or (was_there and not self._uffd[index] & Uffd.WP):
+            # pte_install_uffd_wp_if_needed; a marker that is there is left by zap_pte_range.
             self._uffd_wp[index] = 0
 
     def forget(self, page: int) -> None:
@@ -353,6 +354,10 @@ class HostTables(HostContent):
     def set_uffd_wp(self, page: int, on: bool) -> None:
         """The write-protection of userfaultfd."""
         self._uffd_wp[page - self._start] = on
+
+    def has_uffd_wp(self, page: int) -> bool:
+        """pte_uffd_wp, pte_swp_uffd_wp, or a marker: whether userfaultfd waits for it or not."""
+        return bool(self._uffd_wp[page - self._start])
 
     def is_write_protected(self, page: int) -> bool:
         """userfaultfd_pte_wp: a write waits for userfaultfd."""

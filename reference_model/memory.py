@@ -40,8 +40,11 @@ class HostMemory(HostPages):
         prot = self._prot[index]
         if prot < HostProt.R or (write and prot < HostProt.RW):
             return _FAILED
-        if self.is_file and not write and self._state[index] == HostPage.NONE:
-            self._fault_around(index)
+        if self.is_file and self._state[index] == HostPage.NONE:
+            if not self._uffd[index] & Uffd.WP:
+                self._uffd_wp[index] = 0  # pte_marker_clear: nobody waits for it by now
+            if not write:
+                self._fault_around(index)
         state = self._state[index]
         if self._waits(index, state, write=write):
             # hva_to_pfn: check_user_page_hwpoison asks once more, for writing.
@@ -94,8 +97,12 @@ class HostMemory(HostPages):
         )
 
     def _waits(self, index: int, state: int, *, write: bool) -> bool:
-        """handle_userfault, which with UFFD_FEATURE_SIGBUS fails the access."""
-        if write and self.is_write_protected(index + self._start):
+        """handle_userfault, which with UFFD_FEATURE_SIGBUS fails the access.
+
+        A writable entry is never asked. It can have the bit of a write protection whose
+        registration went, was stored to, and came back: wp_page_reuse leaves the bit.
+        """
+        if write and not self._writable[index] and self.is_write_protected(index + self._start):
             # What is not there is brought in first, by do_swap_page or a fault on the file.
             if state == HostPage.SWAP:
                 self._swap_in(index, write=False)
@@ -141,6 +148,7 @@ class HostMemory(HostPages):
         # there: it is copied, unless it is known to be exclusive.
         if luck and (self._is_copied(index) or self._chooser.pick(2)):
             self._compound[index] = 0
+            self._uffd_wp[index] = 0
             page = index + self._start
             return Touched(invalidated=((page, 1),), copied=page)
         return _PLAIN
@@ -153,7 +161,8 @@ class HostMemory(HostPages):
         """do_fault_around: a read fault maps what else the page cache holds near by, if it may.
 
         Inside the VMA, and not where userfaultfd is to hear of each page
-        (uffd_disable_fault_around, since 5.13, as are the modes of files that it is about).
+        (uffd_disable_fault_around, since 5.13, as are the modes of files that it is about). Markers
+        are left for a fault of their own (filemap_map_pages).
         """
         if self._uffd[index] & (Uffd.WP | Uffd.MINOR):
             return
@@ -166,7 +175,7 @@ class HostMemory(HostPages):
             high += 1
         for each in range(low, high):
             in_memory = self._cached[each] in (Cached.CLEAN, Cached.DIRTY)
-            if self._state[each] == HostPage.NONE and in_memory:
+            if self._state[each] == HostPage.NONE and in_memory and not self._uffd_wp[each]:
                 self._state[each] = HostPage.FILE
                 self._writable[each] = self._prot[each] == HostProt.RW
 
@@ -208,6 +217,7 @@ class HostMemory(HostPages):
     def _write_zero(self, index: int) -> Touched:
         """Copy-on-write of the zero page: wp_page_copy, do_huge_pmd_wp_page."""
         block = index // self.huge_pages
+        self._uffd_wp[index] = 0
         if block not in self._huge:
             self._state[index] = HostPage.ANON
             self._writable[index] = 1

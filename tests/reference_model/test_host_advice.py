@@ -327,6 +327,42 @@ def test_what_is_let_in_over_a_marker_is_not_protected() -> None:
         assert [one.ret for one in prediction.steps[-1].allowed] == [0]
 
 
+def test_a_marker_goes_with_the_first_fault_that_finds_nobody_waiting() -> None:
+    host = memory(kind="shmem", prefill=True)
+    registered(host, Uffd.WP)
+    changes.uffd_protect(host, 0, 16, on=True)
+    changes.zap(host, 0, 16)
+    registered(host, Uffd.MISSING)
+    host.touch(3, write=False)
+    changes.zap(host, 4, 4)
+    registered(host, Uffd.WP)
+    assert [page for page in range(16) if not host.has_uffd_wp(page)] == [3]
+    assert host.writable(3)
+    assert host.touch(4, write=True).failed
+
+
+def test_protection_does_not_hold_what_is_writable_by_then() -> None:
+    host = memory(prefill=True)
+    registered(host, Uffd.WP)
+    changes.uffd_protect(host, 0, 16, on=True)
+    registered(host, Uffd.MISSING)
+    host.touch(3, write=True)
+    registered(host, Uffd.WP)
+    assert not host.touch(3, write=True).failed
+    changes.page_out(host, 3, 1)
+    assert host.touch(3, write=True).failed
+    assert host.touch(4, write=True).failed
+
+
+def test_a_copy_is_not_protected() -> None:
+    host = memory(kind="zero")
+    registered(host, Uffd.WP)
+    changes.uffd_protect(host, 0, 16, on=True)
+    registered(host, Uffd.MISSING)
+    host.touch(3, write=True)
+    assert not host.has_uffd_wp(3)
+
+
 def test_protection_outlives_swap() -> None:
     host = memory(prefill=True)
     registered(host, Uffd.WP)

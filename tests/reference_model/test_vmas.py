@@ -9,7 +9,7 @@ from reference_model import host_changes as changes
 from reference_model import predict
 from reference_model import scenario as sc
 from reference_model.guest_machine import UnpredictableError
-from reference_model.memory import HostMemory, HostProt, Uffd
+from reference_model.memory import Advice, HostMemory, HostProt, Uffd
 from reference_model.profiles import PROFILES, Environment
 from tests.reference_model.hosts import LARGE, memory
 
@@ -103,3 +103,33 @@ def test_a_range_that_leaves_its_slot_is_refused_aligned_or_not(
     for env in (Environment(), Environment(page_shift=14)):
         with pytest.raises(UnpredictableError, match="leaves its slot"):
             predict(scenario, PROFILES["v6.12"], env)
+
+
+def test_fresh_memory_has_not_the_advice_of_what_was_there() -> None:
+    host = memory(prefill=True)
+    changes.retag(host, range(16), lambda page: host.set_advice(page, Advice.HUGE))
+    changes.remap(host, 12, 4)
+    assert host.vma(0) == (0, 12)
+    assert not host.has_anon(12)
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        sc.Mprotect(gpa=LARGE, size=LARGE // 2, prot="r"),
+        sc.Madvise(gpa=LARGE, size=LARGE // 2, advice="nohugepage"),
+        sc.Remap(gpa=LARGE, size=LARGE // 2, to="none"),
+    ],
+)
+def test_what_fails_at_its_end_has_split_at_its_beginning(failing: sc.GuestOp) -> None:
+    backing = sc.Backing(kind="hugetlb", page_size=LARGE, prefill=True)
+    steps = (
+        sc.SlotAdd(slot=1, gpa=0, size=2 * LARGE, backing=backing),
+        failing,
+        sc.Mprotect(gpa=0, size=LARGE + LARGE // 2, prot="r"),
+        sc.Write(gpa=0, value=1),
+    )
+    scenario = sc.GuestScenario(schema=1, id="half", steps=steps)
+    for name in ("v5.10", "v6.1", "v6.12", "v7.2", "v7.3"):
+        prediction = predict(scenario, PROFILES[name], Environment())
+        assert [step.allowed[0].ret for step in prediction.steps[1:]] == [-22, -22, -14]
