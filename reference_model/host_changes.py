@@ -376,7 +376,8 @@ def collapse(memory: HostMemory, first: int, count: int) -> Ranges | None:
 def uffd_protect(memory: HostMemory, first: int, count: int, *, on: bool) -> Ranges:
     """UFFDIO_WRITEPROTECT: change_protection, which marks entries in swap too.
 
-    Of a file's pages those that are not mapped get a marker (PTE_MARKER_UFFD_WP).
+    Of a file's pages those that are not mapped get a marker (PTE_MARKER_UFFD_WP). What mprotect
+    made read-only stays that (vma_wants_manual_pte_write_upgrade asks for VM_WRITE).
     """
     for page in range(first, first + count):
         state = memory.state(page)
@@ -384,7 +385,8 @@ def uffd_protect(memory: HostMemory, first: int, count: int, *, on: bool) -> Ran
             continue
         memory.set_uffd_wp(page, on)
         if state not in (HostPage.NONE, HostPage.SWAP):
-            memory.set_writable(page, not on and _regains_write(memory, page))
+            writable = memory.prot(page) is HostProt.RW and _regains_write(memory, page)
+            memory.set_writable(page, not on and writable)
     return [(first, count)]
 
 

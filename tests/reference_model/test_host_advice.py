@@ -354,6 +354,16 @@ def test_protection_does_not_hold_what_is_writable_by_then() -> None:
     assert host.touch(4, write=True).failed
 
 
+def test_what_mprotect_made_read_only_stays_that_when_protection_is_lifted() -> None:
+    host = memory(prefill=True)
+    changes.protect(host, 3, 1, HostProt.R)
+    registered(host, Uffd.WP)
+    changes.uffd_protect(host, 0, 16, on=False)
+    assert [page for page in range(16) if not host.writable(page)] == [3]
+    changes.protect(host, 3, 1, HostProt.RW)
+    assert host.writable(3)
+
+
 def test_a_copy_is_not_protected() -> None:
     host = memory(kind="zero")
     registered(host, Uffd.WP)
