@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "record.h"
-#include "stats.h"
 #include "vm.h"
 
 #define PAGES_PER_WORD	64
@@ -56,7 +55,7 @@ void dirty_get(struct vm *vm, u32 id)
 	int ret;
 
 	step_begin();
-	stats_before_host(vm);
+	step_counts_flushes(vm);
 	ret = kvm_ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log);
 	step_s64("ret", ret);
 	if (!ret)
@@ -92,7 +91,7 @@ void dirty_clear(struct vm *vm, u32 id, u64 first_page, u64 num_pages,
 	for (i = 0; list && i < list->count; i++)
 		if (list->pages[i] >= first_page && list->pages[i] - first_page < span)
 			set_bit(bitmap, list->pages[i] - first_page);
-	stats_before_host(vm);
+	step_counts_flushes(vm);
 	step_s64("ret", kvm_ioctl(vm->fd, KVM_CLEAR_DIRTY_LOG, &log));
 	step_finish(vm);
 	free(bitmap);

@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 
 #include "record.h"
-#include "stats.h"
 #include "vm.h"
 
 #ifndef KVM_DIRTY_LOG_PAGE_OFFSET
@@ -72,7 +71,7 @@ void ring_reset(struct vm *vm, u64 count)
 	for (i = 0; i < vm->vcpus; i++)
 		comma = harvest(vm, i, count, comma);
 	record_text("]");
-	stats_before_host(vm);
+	step_counts_flushes(vm);
 	step_s64("ret", kvm_ioctl(vm->fd, KVM_RESET_DIRTY_RINGS, NULL));
 	step_finish(vm);
 }

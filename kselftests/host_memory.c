@@ -11,7 +11,6 @@
 #include "live.h"
 #include "pages.h"
 #include "record.h"
-#include "stats.h"
 #include "vm.h"
 
 /* Not in the headers of older kernels and libraries. */
@@ -178,7 +177,7 @@ void host_age(struct vm *vm, u64 gpa, u64 size)
 	const char *failure;
 
 	step_begin();
-	stats_before_host(vm);
+	step_counts_flushes(vm);
 	failure = live_age(address, size);
 	if (failure)
 		scenario_skip("needs the white-box module, which ages pages: %s", failure);

@@ -33,8 +33,10 @@ static bool suite_start(bool trace, missing_fn missing)
 		missing("module", unusable);
 		return false;
 	}
-	if (!(module_info()->channels & HX_CHANNEL_CMO))
+	if (!(module_info()->channels & HX_CHANNEL_CMO)) {
 		missing("cmo", "this kernel's page tables have no cache callbacks");
+		missing("cmo_pages", "this kernel's page tables have no cache callbacks");
+	}
 	if (!(module_info()->channels & HX_CHANNEL_TLBI))
 		missing("tlbi", "no kprobe where this kernel invalidates TLBs: see its log");
 	return false;

@@ -248,7 +248,7 @@ static void put_count(const char *open, u32 count)
 }
 
 /* An object of counts: those that are not as in the step before. */
-static void put_counts(const char *key, const u32 *counts, const u32 *old,
+static void put_counts(const char *key, const u64 *counts, const u64 *old,
 		       const char * const *names, u32 nr)
 {
 	bool any = false;
@@ -271,10 +271,13 @@ static void put_counts(const char *key, const u32 *counts, const u32 *old,
 static void put_cmo(const struct hx_step *step)
 {
 	static const char * const names[] = { "\"dcache\":", "\"icache\":" };
-	u32 counts[] = { step->dcache, step->icache };
-	u32 old[] = { last.dcache, last.icache };
+	u64 counts[] = { step->dcache, step->icache };
+	u64 old[] = { last.dcache, last.icache };
+	u64 pages[] = { step->dcache_pages, step->icache_pages };
+	u64 old_pages[] = { last.dcache_pages, last.icache_pages };
 
 	put_counts("cmo", counts, before ? old : NULL, names, ARRAY_SIZE(names));
+	put_counts("cmo_pages", pages, before ? old_pages : NULL, names, ARRAY_SIZE(names));
 }
 
 static void put_tlbi(const struct hx_step *step)
@@ -286,7 +289,14 @@ static void put_tlbi(const struct hx_step *step)
 		[HX_TLBI_RANGE] = "\"range\":",
 	};
 
-	put_counts("tlbi", step->tlbi, before ? last.tlbi : NULL, names, HX_NR_TLBI);
+	u64 counts[HX_NR_TLBI], old[HX_NR_TLBI];
+	u32 i;
+
+	for (i = 0; i < HX_NR_TLBI; i++) {
+		counts[i] = step->tlbi[i];
+		old[i] = last.tlbi[i];
+	}
+	put_counts("tlbi", counts, before ? old : NULL, names, HX_NR_TLBI);
 }
 
 void pgtable_record(const struct hx_step *step, u64 channels, const struct hx_bad_table *extra)

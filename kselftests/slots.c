@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "record.h"
-#include "stats.h"
 #include "vm.h"
 
 /* --- bookkeeping ------------------------------------------------------------- */
@@ -79,7 +78,7 @@ void slot_flags(struct vm *vm, u32 id, u32 flags)
 
 	step_begin();
 	wanted.flags = flags;
-	stats_before_host(vm);
+	step_counts_flushes(vm);
 	if (slot->used)
 		ret = set_region(vm, id, &wanted);
 	if (!ret)
@@ -95,7 +94,7 @@ void slot_move(struct vm *vm, u32 id, u64 gpa)
 
 	step_begin();
 	wanted.gpa = gpa;
-	stats_before_host(vm);
+	step_counts_flushes(vm);
 	if (slot->used)
 		ret = set_region(vm, id, &wanted);
 	if (!ret)

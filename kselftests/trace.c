@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From trace events to the channels faults, maps and marks.
+ * From trace events to the channels faults, maps, marks and flushes.
  *
  * The runner and all its children stay on one CPU, whose buffer is all there is
  * to read.
@@ -21,6 +21,7 @@
 
 #define MAX_CALLS	4096	/* of the page-table API, in one step */
 #define MAX_MARKS	4096	/* pages marked dirty in one step */
+#define MAX_FLUSHES	16	/* of ranges, in one step */
 
 #define MAP_ARGS	"ipa=%x1:x64 size=%x2:x64 prot=%x4:x64"
 #define RELAX_ARGS	"ipa=%x1:x64 prot=%x2:x64"
@@ -34,7 +35,14 @@
 #define MARK_SYMBOL_OLD	"mark_page_dirty"
 #define MARK_ARGS_OLD	"ipa=%x1:x64"
 
-enum kind { FAULT, MAP, MAP_RETURN, RELAX, RELAX_RETURN, MARK };
+/*
+ * Takes (kvm, gfn, nr_pages). Since 6.6; before it, who protects a slot asks for a flush of
+ * the whole VM, which KVM counts.
+ */
+#define FLUSH_SYMBOL	"kvm_arch_flush_remote_tlbs_range"
+#define FLUSH_ARGS	"ipa=%x1:x64 size=%x2:x64"
+
+enum kind { FAULT, MAP, MAP_RETURN, RELAX, RELAX_RETURN, MARK, FLUSH };
 
 /* In protected mode, kernels from 7.0 on call the pkvm_ functions instead. */
 static const struct probe {
@@ -74,10 +82,10 @@ struct call {
 	s32 ret;
 };
 
-static struct layout layouts[2 + ARRAY_SIZE(probes)];
+static struct layout layouts[3 + ARRAY_SIZE(probes)];
 static size_t layout_count;
 static struct trace_field type_field, pid_field;
-static bool have_faults, have_maps, have_marks;
+static bool have_faults, have_maps, have_marks, have_flushes;
 static u32 own_pid;
 static u64 page_size;
 
@@ -87,6 +95,12 @@ static struct call calls[MAX_CALLS];
 static size_t call_count;
 static u64 marks[MAX_MARKS];
 static size_t mark_count;
+static struct {
+	u64 ipa;
+	u64 size;
+} flushes[MAX_FLUSHES];
+static size_t flush_count;
+static bool wants_flushes;	/* the step is one that may ask for them */
 static u64 own_calls;		/* for the runtime's own pages; not part of a step */
 static bool lost;
 static bool expects_guest;	/* a vCPU was run in this step */
@@ -175,6 +189,18 @@ static int start_marks(void)
 	return enable_event(MARK, event);
 }
 
+/* Its fields hold page numbers, too. */
+static int start_flushes(void)
+{
+	char event[64];
+	int ret = tracefs_add_probe('p', "flush", FLUSH_SYMBOL, FLUSH_ARGS);
+
+	if (ret)
+		return ret;
+	snprintf(event, sizeof(event), "%s/flush", tracefs_group());
+	return enable_event(FLUSH, event);
+}
+
 /* Stays on the CPU that it runs on; its number, or -errno. */
 static int stay_on_cpu(void)
 {
@@ -197,6 +223,7 @@ static bool none(missing_fn missing, const char *what, int ret)
 	missing("faults", reason);
 	missing("maps", reason);
 	missing("marks", reason);
+	missing("flushes", reason);
 	trace_stop();
 	return false;
 }
@@ -236,7 +263,13 @@ bool trace_start(bool wanted, missing_fn missing)
 		snprintf(reason, sizeof(reason), "kprobe on " MARK_SYMBOL ": %s", strerror(-ret));
 		missing("marks", reason);
 	}
-	return have_faults || have_maps || have_marks;
+	ret = start_flushes();
+	have_flushes = !ret;
+	if (ret) {
+		snprintf(reason, sizeof(reason), "kprobe on " FLUSH_SYMBOL ": %s", strerror(-ret));
+		missing("flushes", reason);
+	}
+	return have_faults || have_maps || have_marks || have_flushes;
 }
 
 void trace_stop(void)
@@ -246,6 +279,7 @@ void trace_stop(void)
 	have_faults = false;
 	have_maps = false;
 	have_marks = false;
+	have_flushes = false;
 }
 
 /* --- events ------------------------------------------------------------------------ */
@@ -299,6 +333,18 @@ static void page_marked(u64 ipa)
 		marks[mark_count++] = ipa;
 }
 
+static void range_flushed(u64 ipa, u64 size)
+{
+	if (reserved(ipa))
+		return;
+	if (flush_count == MAX_FLUSHES) {
+		lost = true;
+		return;
+	}
+	flushes[flush_count].ipa = ipa;
+	flushes[flush_count++].size = size;
+}
+
 static void on_event(const char *data, size_t size)
 {
 	u32 type = trace_field_value(data, size, &type_field);
@@ -315,6 +361,9 @@ static void on_event(const char *data, size_t size)
 			call_entered(layout, data, size);
 		else if (layout->kind == MARK)
 			page_marked(trace_field_value(data, size, &layout->ipa) * page_size);
+		else if (layout->kind == FLUSH)
+			range_flushed(trace_field_value(data, size, &layout->ipa) * page_size,
+				      trace_field_value(data, size, &layout->size) * page_size);
 		else
 			call_returned(layout, data, size);
 		return;
@@ -332,6 +381,8 @@ static void forget(void)
 	faults = 0;
 	call_count = 0;
 	mark_count = 0;
+	flush_count = 0;
+	wants_flushes = false;
 	own_calls = 0;
 }
 
@@ -348,6 +399,11 @@ void trace_begin(void)
 void trace_expect_guest(void)
 {
 	expects_guest = true;
+}
+
+void trace_expect_flushes(void)
+{
+	wants_flushes = true;
 }
 
 /* Nothing seen of a guest's start means nothing would be seen of its steps either. */
@@ -400,6 +456,17 @@ void trace_record(void)
 			record_u64(marks[i]);
 		}
 		record_word(mark_count ? "]" : "[]");
+	}
+	if (have_flushes && wants_flushes) {
+		step_key("flushes");
+		for (i = 0; i < flush_count; i++) {
+			record_word(i ? ",[" : "[[");
+			record_u64(flushes[i].ipa);
+			record_word(",");
+			record_u64(flushes[i].size);
+			record_word("]");
+		}
+		record_word(flush_count ? "]" : "[]");
 	}
 	forget();
 }

@@ -23,7 +23,10 @@ void trace_begin(void);
 /* A vCPU runs in this step: its start, at least, must be seen in the trace. */
 void trace_expect_guest(void);
 
-/* Adds what happened since the last step to the record: faults, maps and marks. */
+/* This step may ask for flushes of TLB entries: its record has those of ranges. */
+void trace_expect_flushes(void);
+
+/* Adds what happened since the last step to the record: faults, maps, marks and flushes. */
 void trace_record(void);
 
 #endif /* HX_TRACE_H */

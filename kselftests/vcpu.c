@@ -335,6 +335,8 @@ void guest_load(struct vm *vm, u32 vcpu, u32 size, struct access access)
 		.op = formed(&access, size, GUEST_LDRB, GUEST_LDP, GUEST_LDRB_POST,
 			     GUEST_LDR_SIMD),
 		.access = access,
+		/* In the register before: what a load leaves of it shows. */
+		.value = ~0ULL,
 	};
 
 	step(vm, vcpu, &load, true);

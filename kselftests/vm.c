@@ -61,6 +61,12 @@ void step_finish(struct vm *vm)
 		record_stream();
 }
 
+void step_counts_flushes(struct vm *vm)
+{
+	stats_before_host(vm);
+	trace_expect_flushes();
+}
+
 /* --- the VM ------------------------------------------------------------------ */
 
 char *runtime_memory(struct vm *vm, u64 gpa)

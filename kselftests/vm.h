@@ -86,6 +86,9 @@ int kvm_has(int fd, long capability);
 /* Writes the channels that every step has, and ends its record. */
 void step_finish(struct vm *vm);
 
+/* An ioctl or system call follows: the step's record has the flushes of TLBs it asked for. */
+void step_counts_flushes(struct vm *vm);
+
 /* Where the host has a guest address of the runtime. */
 char *runtime_memory(struct vm *vm, u64 gpa);
 

@@ -103,6 +103,8 @@ def value_text(channel: str, value: Any) -> str:
         return _exit(value)
     if channel == "marks" and isinstance(value, (list, tuple)):
         return "[" + ", ".join(f"{ipa:#x}" for ipa in value) + "]"
+    if channel == "flushes" and isinstance(value, (list, tuple)):
+        return "[" + ", ".join(f"{ipa:#x} +{size_text(size)}" for ipa, size in value) + "]"
     if channel == "injected" and isinstance(value, dict):
         words = [str(value.get("ec", ""))]
         words += [f"{key} {value[key]:#x}" for key in ("fsc", "far") if key in value]

@@ -118,6 +118,8 @@ class FaultKnobs(Struct, frozen=True, kw_only=True):
     #: Write-protecting a slot asks for a flush of all of the VM's TLB entries; else of the slot's
     #: addresses, which no counter tells.
     slot_flushes_all: bool
+    #: A range that is aged at once is aged as a whole; else by its first page.
+    ages_ranges: bool
     prot: ProtBits
 
 
@@ -168,6 +170,7 @@ _V5_10 = FaultKnobs(
     device_at_creation=True,
     device_blocks=False,
     slot_flushes_all=True,
+    ages_ranges=False,
     prot=_X1,
 )
 _SEED = replace(_V5_10, device_at_creation=False, device_blocks=True)
@@ -196,6 +199,7 @@ _V6_12 = replace(
     dirty_ring=True,
     eager_split=True,
     slot_flushes_all=False,
+    ages_ranges=True,
     split_frees_zeroes=True,
     joins_entries=True,
     splits_mapped_parts=False,

@@ -451,6 +451,16 @@ _READ: dict[str, KnobDoc] = {
             "v7.2": "kvm_flush_remote_tlbs_memslot (7.2): kvm_arch_flush_remote_tlbs_range",
         },
     ),
+    "ages_ranges": KnobDoc(
+        what="ageing of a range ages all of its pages, else those that its first page's leaf maps",
+        sources={
+            "v5.10": "kvm_age_hva_handler (5.10): kvm_pgtable_stage2_mkold of the first address",
+            "seed-2021": "kvm_age_gfn (5.13): kvm_pgtable_stage2_mkold of the first address",
+            "v6.1": "kvm_age_gfn (6.1): kvm_pgtable_stage2_mkold of the first address",
+            "v6.12": "kvm_age_gfn (6.12): kvm_pgtable_stage2_test_clear_young",
+            "v7.2": "kvm_age_gfn (7.2): kvm_pgtable_stage2_test_clear_young",
+        },
+    ),
     "prot": KnobDoc(
         what="the numbers of enum kvm_pgtable_prot",
         sources={

@@ -228,7 +228,7 @@ def _regains_write(memory: HostMemory, page: int) -> bool:
     if state is not HostPage.ANON or memory.is_hugetlb:
         return False
     if memory.mapped_pages(page) > 1:
-        return memory.knobs.mprotect_huge_writable
+        return memory.knobs.mprotect_huge_writable and memory.is_exclusive(page)
     if memory.knobs.mprotect_needs_dirty and memory.is_entry_clean(page):
         return False
     return memory.knobs.mprotect_writable and memory.is_exclusive(page)

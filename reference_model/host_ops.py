@@ -228,15 +228,29 @@ class HostOps:
         return host_step(0)
 
     def _age(self, op: sc.Age) -> Observation:
-        """clear_flush_young page by page, as reclaim does: kvm_age_gfn."""
+        """clear_flush_young page by page, as reclaim does: kvm_age_gfn.
+
+        What a huge page would fill is aged at once (pmdp_clear_flush_young_notify), whatever is
+        there.
+        """
         found = self._range(op)
         if found is None:
             raise UndefinedError("ageing takes whole pages; align gpa to them")
         slot, first, pages = found
         flushes = 0
-        for page in range(first, first + pages):
-            flushes += self._memory.stage2.set_young(slot.gfn + page, young=False)
+        page, stop, pmd = first, first + pages, slot.memory.pmd_pages
+        while page < stop:
+            whole = (slot.memory.hva + page) % pmd == 0 and page + pmd <= stop
+            step = pmd if whole else 1
+            flushes += self._age_at_once(slot.gfn + page, step)
+            page += step
         return with_flushes(host_step(0), flushes)
+
+    def _age_at_once(self, gfn: int, count: int) -> bool:
+        """kvm_age_gfn; True if something was young."""
+        looked_at = count if self._memory.knobs.ages_ranges else 1
+        stage2 = self._memory.stage2
+        return sum(stage2.set_young(gfn + at, young=False) for at in range(looked_at)) > 0
 
     def _punch_hole(self, op: sc.PunchHole) -> Observation:
         found = self._range(op)

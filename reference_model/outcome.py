@@ -39,6 +39,8 @@ class Observation(
     #: "ok", or a tuple of [ipa, level, count, expected] of tables whose count is wrong.
     refcounts: str | tuple[tuple[int, int, int, int], ...] | UnsetType = UNSET
     cmo: dict[str, int] | UnsetType = UNSET
+    #: What these calls were given, in pages.
+    cmo_pages: dict[str, int] | UnsetType = UNSET
     tlbi: dict[str, int] | UnsetType = UNSET
     # guest
     #: None: the vCPU went on without an exit to userspace; else ``{"reason": …, …}``.
@@ -54,6 +56,9 @@ class Observation(
     maps: tuple[tuple[Any, ...], ...] | UnsetType = UNSET
     #: Guest physical addresses of mark_page_dirty_in_slot calls by the fault path, in order.
     marks: tuple[int, ...] | UnsetType = UNSET
+    #: Ranges of which a step on slots, the dirty log or page ages asked to flush TLB entries
+    #: (kvm_arch_flush_remote_tlbs_range, since 6.6): [ipa, size], in order.
+    flushes: tuple[tuple[int, int], ...] | UnsetType = UNSET
     #: Harvested dirty-ring entries: [vcpu, slot, page offset], vCPUs ascending, each ring's order.
     ring: tuple[tuple[int, int, int], ...] | UnsetType = UNSET
     #: An abort that the guest's own vector saw: ``{"ec": …, "fsc": …, "far": …}``; None: none.

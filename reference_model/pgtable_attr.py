@@ -13,8 +13,8 @@ from reference_model import pte
 from reference_model.pgtable import Leaf, Link, Table
 from reference_model.pgtable_state import Stage2
 
-#: Takes a leaf's attributes and how many leaves have them; returns what they become.
-_Change = Callable[[int, int], int]
+#: Takes attributes, how many leaves have them and log2 of a leaf's bytes; what they become.
+_Change = Callable[[int, int, int], int]
 
 
 def stage2_wrprotect(state: Stage2, ipa: int, size: int) -> int:
@@ -22,7 +22,7 @@ def stage2_wrprotect(state: Stage2, ipa: int, size: int) -> int:
     start, end = state.walk_range(ipa, size)
     ret = state.out_of_range(start, end)
     if ret == 0:
-        _visit(state, start, end, lambda attr, _count: attr & ~pte.WRITE)
+        _visit(state, start, end, lambda attr, _count, _shift: attr & ~pte.WRITE)
     return ret
 
 
@@ -39,9 +39,9 @@ def stage2_relax_perms(state: Stage2, ipa: int, prot: str, flags: tuple[str, ...
     add = pte.READ * ("r" in letters) | pte.WRITE * ("w" in letters)
     remove = pte.XN * ("x" in letters)
 
-    def relax(attr: int, count: int) -> int:
+    def relax(attr: int, count: int, shift: int) -> int:
         if attr & remove:
-            state.icache += count
+            state.invalidate_icache(count, shift)
         return (attr | add) & ~remove
 
     if not _visit(state, start, end, relax):
@@ -59,7 +59,7 @@ def stage2_mkyoung(state: Stage2, ipa: int) -> int:
     """Sets the access flag of the leaf at ``ipa``; what it returns is not looked at: 0."""
     start, end = state.walk_range(ipa, 1)
     if state.out_of_range(start, end) == 0:
-        _visit(state, start, end, lambda attr, _count: attr | pte.AF)
+        _visit(state, start, end, lambda attr, _count, _shift: attr | pte.AF)
     return 0
 
 
@@ -73,7 +73,7 @@ def stage2_age(state: Stage2, ipa: int, size: int, *, mkold: bool) -> int:
         return 0
     young = 0
 
-    def age(attr: int, _count: int) -> int:
+    def age(attr: int, _count: int, _shift: int) -> int:
         nonlocal young
         if attr & pte.AF:
             young = 1
@@ -92,9 +92,9 @@ def stage2_flush(state: Stage2, ipa: int, size: int) -> int:
     if ret:
         return ret
 
-    def clean(attr: int, count: int) -> int:
+    def clean(attr: int, count: int, shift: int) -> int:
         if attr & pte.MEMATTR == state.cacheable:
-            state.dcache += count
+            state.clean_dcache(count, shift)
         return attr
 
     _visit(state, start, end, clean)
@@ -126,7 +126,7 @@ def _visit_table(state: Stage2, table: Table, start: int, end: int, change: _Cha
         elif isinstance(entry, Leaf):
             found = True
             first, stop = max(low, entry.first), min(high, entry.stop)
-            attr = change(entry.attr, stop - first)
+            attr = change(entry.attr, stop - first, table.shift)
             if attr != entry.attr:
                 pa = entry.pa + ((first - entry.first) << table.shift)
                 table.put(Leaf(first, stop, attr, pa))

@@ -177,7 +177,7 @@ class _MapWalk:
                 return kept
         count = stop - index
         self._break(table, count, old)
-        self._maintain_caches(count, output)
+        self._maintain_caches(count, table.shift, output)
         if output is not None:
             table.put(Leaf(index, stop, self.attr, output))
         elif self.value:
@@ -223,13 +223,14 @@ class _MapWalk:
                 state.tlbi_vmid += 1
             state.free_tree(old.table)
 
-    def _maintain_caches(self, count: int, output: int | None) -> None:
+    def _maintain_caches(self, count: int, shift: int, output: int | None) -> None:
         """The callbacks of mm_ops that come before each new descriptor."""
         state = self.state
         if output is None:
-            state.icache += count if state.knobs.icache_on_invalid else 0
+            if state.knobs.icache_on_invalid:
+                state.invalidate_icache(count, shift)
             return
         if self.attr & pte.MEMATTR == state.cacheable:
-            state.dcache += count
+            state.clean_dcache(count, shift)
         if not self.attr & pte.XN:
-            state.icache += count
+            state.invalidate_icache(count, shift)

@@ -26,9 +26,11 @@ class Stage2:
         "cache",
         "cacheable",
         "dcache",
+        "dcache_pages",
         "fwb",
         "geometry",
         "icache",
+        "icache_pages",
         "knobs",
         "root",
         "tables",
@@ -59,6 +61,7 @@ class Stage2:
         self.cache = cache
         self.alloc = 0
         self.dcache = self.icache = 0
+        self.dcache_pages = self.icache_pages = 0
         self.tlbi_ipa = self.tlbi_ipa_nsh = self.tlbi_vmid = self.tlbi_range = 0
         self._where = self.root
         self._low = _U64
@@ -95,6 +98,16 @@ class Stage2:
     def free_tree(self, table: Table) -> None:
         """Frees a table and all below it."""
         self.tables -= 1 + sum(1 for _ in descendants(table))
+
+    def clean_dcache(self, count: int, shift: int) -> None:
+        """dcache_clean_inval_poc of so many granules, each in a call of its own."""
+        self.dcache += count
+        self.dcache_pages += count << (shift - self.geometry.page_shift)
+
+    def invalidate_icache(self, count: int, shift: int) -> None:
+        """icache_inval_pou likewise."""
+        self.icache += count
+        self.icache_pages += count << (shift - self.geometry.page_shift)
 
     # --- what shows ---------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ def _unmap_table(state: Stage2, table: Table, start: int, end: int, *, per_leaf:
         if isinstance(entry, Leaf):
             state.tlbi_ipa += per_leaf * count
             if not state.fwb and entry.attr & pte.MEMATTR == state.cacheable:
-                state.dcache += count
+                state.clean_dcache(count, table.shift)
         table.clear(index, stop)
         table.counted -= count
         state.changed(table, index, stop)

@@ -80,7 +80,13 @@ class _Race:
         if self._raced:
             seen = [
                 msgspec.structs.replace(
-                    one, faults=UNSET, maps=UNSET, marks=UNSET, leaves=UNSET, stats=UNSET
+                    one,
+                    faults=UNSET,
+                    maps=UNSET,
+                    marks=UNSET,
+                    flushes=UNSET,
+                    leaves=UNSET,
+                    stats=UNSET,
                 )
                 for one in seen
             ]

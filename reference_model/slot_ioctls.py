@@ -37,9 +37,11 @@ def host_step(ret: int) -> Observation:
     return Observation(ret=ret, faults=0, maps=(), marks=())
 
 
-def with_flushes(seen: Observation, count: int) -> Observation:
-    """The same step, which asked for so many flushes of the VM's TLB entries."""
-    return replace(seen, stats={"remote_tlb_flush_requests": count})
+def with_flushes(
+    seen: Observation, count: int, ranges: tuple[tuple[int, int], ...] = ()
+) -> Observation:
+    """The same step, which asked for so many flushes of the VM's TLB entries, and of ranges."""
+    return replace(seen, stats={"remote_tlb_flush_requests": count}, flushes=ranges)
 
 
 class SlotIoctls:
@@ -54,6 +56,8 @@ class SlotIoctls:
         self._chunk = vm.eager_split
         #: TLB flushes of the whole VM that the step asked for (kvm_flush_remote_tlbs).
         self._flushes = 0
+        #: And of ranges: (IPA, bytes) (kvm_arch_flush_remote_tlbs_range).
+        self._ranges: list[tuple[int, int]] = []
 
     def handlers(self) -> dict[type[Any], Callable[[Any], Observation]]:
         """Operation to handler."""
@@ -70,14 +74,19 @@ class SlotIoctls:
     def _counted(self, handler: Callable[[Any], Observation]) -> Callable[[Any], Observation]:
         def step(op: Any) -> Observation:
             self._flushes = 0
+            self._ranges = []
             seen = handler(op)
-            return with_flushes(seen, self._flushes)
+            return with_flushes(seen, self._flushes, tuple(self._ranges))
 
         return step
 
-    def _flush_slot(self) -> None:
+    def _flush_slot(self, slot: Slot) -> None:
         """kvm_arch_flush_remote_tlbs_memslot, kvm_flush_remote_tlbs_memslot."""
-        self._flushes += self._memory.knobs.slot_flushes_all
+        if self._memory.knobs.slot_flushes_all:
+            self._flushes += 1
+        else:
+            page_size = self._env.page_size
+            self._ranges.append((slot.gfn * page_size, slot.pages * page_size))
 
     # --- memslots ----------------------------------------------------------------------------
 
@@ -146,7 +155,7 @@ class SlotIoctls:
         slot.gfn = gfn
         if slot.log and not self._init_set:
             # kvm_arch_commit_memory_region: nothing is mapped there, and is protected all the same.
-            self._flush_slot()
+            self._flush_slot(slot)
         return self._made(slot)
 
     def _slot_delete(self, op: sc.SlotDelete) -> Observation:
@@ -175,7 +184,7 @@ class SlotIoctls:
             slot.dirty = set(range(slot.pages)) if self._init_set else set()
         if not self._init_set:
             self._memory.stage2.wrprotect(slot.gfn, slot.pages)
-            self._flush_slot()
+            self._flush_slot(slot)
             self._split(slot.gfn, slot.pages)
 
     def _split(self, first: int, count: int) -> None:
@@ -196,7 +205,7 @@ class SlotIoctls:
             slot.dirty.clear()
             self._protect(slot, word_spans(dirty))
             if dirty:
-                self._flush_slot()
+                self._flush_slot(slot)
         return Observation(ret=0, dirty=dirty, faults=0, maps=(), marks=())
 
     def _dirty_clear(self, op: sc.DirtyClear) -> Observation:
@@ -222,7 +231,7 @@ class SlotIoctls:
         slot.dirty.difference_update(cleared)
         self._protect(slot, word_spans(cleared))
         if cleared:
-            self._flush_slot()
+            self._flush_slot(slot)
         return host_step(0)
 
     def _ring_reset(self, op: sc.RingReset) -> Observation:

@@ -75,6 +75,11 @@ class Stage2Machine:
             alloc=state.alloc,
             refcounts="ok",
             cmo={"dcache": state.dcache, "icache": state.icache} if seen_cmo else msgspec.UNSET,
+            cmo_pages=(
+                {"dcache": state.dcache_pages, "icache": state.icache_pages}
+                if seen_cmo
+                else msgspec.UNSET
+            ),
             tlbi={
                 "ipa": state.tlbi_ipa,
                 "ipa_nsh": state.tlbi_ipa_nsh,

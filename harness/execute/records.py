@@ -24,7 +24,7 @@ MAX_STRAY = 200
 MAX_QUOTE = 400
 
 #: Channels that are objects of counts.
-_COUNTS = frozenset({"cmo", "tlbi"})
+_COUNTS = frozenset({"cmo", "cmo_pages", "tlbi"})
 
 _START = re.compile(r"# start (\d+)(?: (.*))?")
 _KTAP = re.compile(r"(?:KTAP version|TAP version|1\.\.\d|(?:not )?ok \d)")

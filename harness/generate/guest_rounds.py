@@ -38,7 +38,9 @@ class Rounds:
         """One of those that the slot is for; none for a device's memory."""
         if slot.is_device:
             return
-        draws: list[tuple[int, Callable[[SketchSlot], None]]] = [(1, self._aged)]
+        draws: list[tuple[int, Callable[[SketchSlot], None]]] = [
+            (2 if slot.is_large else 1, self._aged)
+        ]
         if "log_dirty" in slot.flags and "readonly" not in slot.flags:
             draws.append((8, self._ring if self._vm.dirty_ring else self._migration))
             draws.append((2, self._moved))
@@ -106,11 +108,16 @@ class Rounds:
             self._steps.append(sc.RingReset(count=count))
 
     def _aged(self, slot: SketchSlot) -> None:
-        """A page in use is aged, protected or both, and used again."""
+        """A page in use is aged, protected or both, and used again; or all of a block is."""
         gpa = slot.gpa + self._page(slot) * PAGE // STEP * STEP
         size = min(STEP, slot.size)
         self._steps.append(sc.Read(gpa=gpa, vcpu=self._vcpu()))
         self._store(gpa)
+        block = _host_block(slot)
+        if block is not None:
+            self._store(block + self._random.randrange(1, BLOCK // PAGE) * PAGE)
+            self._store(block)
+            gpa, size = block, BLOCK
         if "log_dirty" in slot.flags and self._random.random() < 0.6:
             self._steps.append(sc.DirtyGet(slot=slot.ident))
         self._steps.append(sc.Age(gpa=gpa, size=size))
@@ -164,6 +171,10 @@ class Rounds:
         for each in pages:
             self._store(slot.gpa + each * PAGE)
         self._store(page)
+        whole = _host_block(slot)
+        if whole is not None and self._random.random() < 0.4:
+            # Pages, and for the host one huge page.
+            self._steps.append(sc.Age(gpa=whole, size=BLOCK))
         if not self._vm.dirty_ring:
             self._steps.append(sc.DirtyGet(slot=slot.ident))
             if self._vm.manual_protect:
@@ -212,3 +223,9 @@ class Rounds:
         self._steps.append(sc.Madvise(gpa=slot.gpa, size=slot.size, advice="collapse"))
         self._steps.append(sc.Read(gpa=page, vcpu=self._vcpu()))
         self._store(gpa)
+
+
+def _host_block(slot: SketchSlot) -> int | None:
+    """Where the slot holds a whole huge page of the host, which is aged at once; None: nowhere."""
+    before = -slot.backing.offset % BLOCK
+    return slot.gpa + before if slot.is_large and slot.size >= before + BLOCK else None

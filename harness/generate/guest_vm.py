@@ -140,6 +140,9 @@ def draw_slot(
             # The last block does not fit.
             size -= random.choice((PAGE, ALIGN))
         gpa = base + backing.offset if random.random() < 0.8 else base
+        if vm.eager_split and not backing.offset and size > BLOCK and random.random() < 0.4:
+            # A block on either side of where ranges are walked in parts.
+            gpa = random.choice(_BOUNDARIES) - BLOCK
     else:
         size = random.choice(_SIZES)
         gpa = base + random.choice((0, 0, ALIGN, 2 * ALIGN))

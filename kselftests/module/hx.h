@@ -56,6 +56,8 @@ struct hx_counts {
 	u32 alloc;
 	u32 dcache;
 	u32 icache;
+	u64 dcache_pages;
+	u64 icache_pages;
 	u32 tlbi[HX_NR_TLBI];
 };
 

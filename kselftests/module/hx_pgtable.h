@@ -14,7 +14,7 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define HX_ABI			1
+#define HX_ABI			2
 #define HX_DEVICE		"hx_pgtable"
 #define HX_MAX_OPS		20000
 #define HX_MAX_MEMCACHE		(1 << 20)
@@ -190,6 +190,8 @@ struct hx_step {
 	__u32 dcache;		/* calls of dcache_clean_inval_poc */
 	__u32 icache;		/* calls of icache_inval_pou */
 	__u32 tlbi[HX_NR_TLBI];
+	__u64 dcache_pages;	/* what those calls were given, in pages */
+	__u64 icache_pages;
 	__u32 nr_bad;
 	__u32 reserved;
 	struct hx_delta leaves;

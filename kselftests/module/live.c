@@ -163,7 +163,7 @@ long hx_live_leaves(void __user *arg)
 long hx_live_age(void __user *arg)
 {
 	struct hx_age age;
-	u64 at;
+	u64 at, end, step;
 
 	if (copy_from_user(&age, arg, sizeof(age)))
 		return -EFAULT;
@@ -172,9 +172,14 @@ long hx_live_age(void __user *arg)
 	if ((age.start | age.size) & ~PAGE_MASK || age.size > HX_MAX_AGE ||
 	    age.start + age.size < age.start || age.start + age.size > TASK_SIZE)
 		return -EINVAL;
-	/* Page by page, as the kernel does it for pages that are mapped by entries. */
-	for (at = age.start; at < age.start + age.size; at += PAGE_SIZE) {
-		clear_flush_young(current->mm, at, at + PAGE_SIZE);
+	end = age.start + age.size;
+	/*
+	 * Page by page, as folio_referenced_one() does it for pages that are mapped by entries, and
+	 * what a huge page would fill at once, as for one of those.
+	 */
+	for (at = age.start; at < end; at += step) {
+		step = IS_ALIGNED(at, PMD_SIZE) && end - at >= PMD_SIZE ? PMD_SIZE : PAGE_SIZE;
+		clear_flush_young(current->mm, at, at + step);
 		cond_resched();
 	}
 	return 0;

@@ -67,6 +67,8 @@ static int put_step(struct output *out)
 		.alloc = hx.counts.alloc,
 		.dcache = hx.counts.dcache,
 		.icache = hx.counts.icache,
+		.dcache_pages = hx.counts.dcache_pages,
+		.icache_pages = hx.counts.icache_pages,
 		.nr_bad = scan->nr_bad,
 	};
 	const void *leaves = hx_list_delta(&scan->leaves, &step.leaves);

@@ -207,11 +207,13 @@ static void free_unlinked(void *address, s8 level)
 static void count_dcache(void *address, size_t size)
 {
 	hx.counts.dcache++;
+	hx.counts.dcache_pages += size >> PAGE_SHIFT;
 }
 
 static void count_icache(void *address, size_t size)
 {
 	hx.counts.icache++;
+	hx.counts.icache_pages += size >> PAGE_SHIFT;
 }
 
 struct kvm_pgtable_mm_ops hx_mm_ops = {

@@ -66,7 +66,7 @@ def _step(
     after: Sequence[list[Any]],
     bad: list[Bad],
     ret: int,
-    counts: Sequence[int] = (3, 2, 5, 6, 10, 11, 12, 13),
+    counts: Sequence[int] = (3, 2, 5, 6, 10, 11, 12, 13, 14, 1 << 40),
 ) -> bytes:
     body, deltas = b"", b""
     packers: tuple[Callable[[Any], bytes], ...] = (_leaf, _note)
@@ -75,7 +75,7 @@ def _step(
         deltas += struct.pack("<IIII", head, tail, len(runs), 0)
         body += b"".join(pack(run) for run in runs)
     body += b"".join(struct.pack("<QiiiI", *one, 0) for one in bad)
-    fields = struct.pack("<IqIIII4III", 0, ret, *counts, len(bad), 0)
+    fields = struct.pack("<IqIIII4IQQII", 0, ret, *counts, len(bad), 0)
     size = 4 + len(fields) + len(deltas) + len(body)
     return struct.pack("<I", size) + fields + deltas + body
 
@@ -136,6 +136,7 @@ def test_what_the_module_saw_is_what_arrives(
         assert (step.ret, step.tables, step.alloc) == (ret, 3, 2)
         assert step.refcounts == (tuple(bad) if bad else "ok")
         assert step.cmo == {"dcache": 5, "icache": 6}
+        assert step.cmo_pages == {"dcache": 14, "icache": 1 << 40}
         assert step.tlbi == {"ipa": 10, "ipa_nsh": 11, "vmid": 12, "range": 13}
 
 
@@ -165,7 +166,7 @@ def test_what_is_as_before_is_left_out(program: Path) -> None:
 
 
 CHANGES = st.lists(
-    st.tuples(st.integers(-35, 1), st.tuples(*[st.integers(0, 2)] * 8)), min_size=1, max_size=6
+    st.tuples(st.integers(-35, 1), st.tuples(*[st.integers(0, 2)] * 10)), min_size=1, max_size=6
 )
 
 
@@ -183,7 +184,8 @@ def test_every_number_arrives(program: Path, changes: list[tuple[int, tuple[int,
         assert (step.tables, step.alloc) == counts[:2]
         assert step.cmo == dict(zip(("dcache", "icache"), counts[2:4], strict=True))
         kinds = ("ipa", "ipa_nsh", "vmid", "range")
-        assert step.tlbi == dict(zip(kinds, counts[4:], strict=True))
+        assert step.tlbi == dict(zip(kinds, counts[4:8], strict=True))
+        assert step.cmo_pages == dict(zip(("dcache", "icache"), counts[8:], strict=True))
 
 
 def test_a_channel_that_there_is_not_is_not_written(program: Path) -> None:

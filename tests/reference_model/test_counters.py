@@ -82,6 +82,43 @@ def test_flushes_by_kernel(
         assert last(scenario, profile) == {"remote_tlb_flush_requests": count}
 
 
+@pytest.mark.parametrize(
+    ("steps", "vm", "ranges"),
+    [
+        ((LOG,), {}, ((BASE, 0x4_0000),)),
+        ((LOG,), {"manual_protect": "init_set"}, ()),
+        ((LOG, GET), {}, ()),
+        ((LOG, WRITE, GET), {}, ((BASE, 0x4_0000),)),
+        ((LOG, WRITE, sc.DirtyClear(slot=1)), {"manual_protect": True}, ((BASE, 0x4_0000),)),
+        ((LOG, WRITE, sc.DirtyClear(slot=1, pages=(5,))), {"manual_protect": True}, ()),
+        ((LOG, MOVE), {}, ((0x9000_0000, 0x4_0000),)),
+        ((WRITE, sc.Age(gpa=BASE, size=PAGE)), {}, ()),
+    ],
+)
+def test_of_which_ranges_since_6_6(
+    steps: tuple[sc.GuestOp, ...], vm: dict[str, Any], ranges: tuple[tuple[int, int], ...]
+) -> None:
+    scenario = guest(ADD, *steps, **vm)
+    for profile, flushed in (("v6.1", ()), ("v6.12", ranges), ("v7.2", ranges)):
+        seen = predict(scenario, PROFILES[profile], Environment()).steps[-1].allowed[0]
+        assert seen.flushes == flushed
+    wrong = predict(guest(ADD, WRITE), PROFILES["v6.12"], Environment()).steps[-1].allowed[0]
+    assert wrong.flushes is UNSET
+
+
+@pytest.mark.parametrize(("profile", "old"), [("v6.1", [True]), ("v6.12", [True] * 2)])
+def test_what_a_huge_page_would_fill_is_aged_at_once(profile: str, old: list[bool]) -> None:
+    block = sc.Backing(thp="madvise", prefill=True)
+    add = msgspec.structs.replace(ADD, size=0x20_0000, backing=block, flags=("log_dirty",))
+    other = sc.Write(gpa=BASE + 5 * PAGE, value=1)
+    age = sc.Age(gpa=BASE, size=0x20_0000)
+    prediction = predict(guest(add, WRITE, other, age), PROFILES[profile], Environment())
+    seen = prediction.steps[-1].allowed[0]
+    assert seen.leaves is not UNSET
+    assert [not young for *_, young, _, _ in seen.leaves if not young] == old
+    assert seen.stats == {"remote_tlb_flush_requests": 1}
+
+
 def test_a_ring_is_reset_with_a_flush_where_it_held_something() -> None:
     reset = sc.RingReset()
     empty = guest(ADD, LOG, reset, dirty_ring=1024)

@@ -364,6 +364,18 @@ def test_what_mprotect_made_read_only_stays_that_when_protection_is_lifted() -> 
     assert host.writable(3)
 
 
+def test_a_huge_page_that_a_fork_protected_stays_read_only_until_a_store() -> None:
+    host = huge(prefill=True)
+    changes.fork(host, range(1))
+    for prot in (HostProt.R, HostProt.RW):
+        changes.protect(host, 0, PMD, prot)
+    assert not host.writable(0)
+    host.touch(0, write=True)
+    for prot in (HostProt.R, HostProt.RW):
+        changes.protect(host, 0, PMD, prot)
+    assert host.writable(0)
+
+
 def test_a_copy_is_not_protected() -> None:
     host = memory(kind="zero")
     registered(host, Uffd.WP)

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from reference_model.invariants import violations
 from reference_model.language import load_text
@@ -50,7 +52,11 @@ def test_the_model_predicts_what_the_kernel_did(number: int) -> None:
     profile, env, scenario, observed = record(number)
     prediction = predict_pgtable(scenario, PROFILES[profile], env)
     assert prediction.skip == ""
-    assert [step.allowed for step in prediction.steps] == [(seen,) for seen in observed]
+    # The channel is younger than the records.
+    predicted = [
+        tuple(replace(one, cmo_pages=UNSET) for one in step.allowed) for step in prediction.steps
+    ]
+    assert predicted == [(seen,) for seen in observed]
 
 
 @pytest.mark.parametrize("number", EVERY, ids=lambda number: record(number).scenario.id)

@@ -323,7 +323,21 @@ def test_a_change_of_software_bits_is_silent(profile: str) -> None:
 
 
 def test_v5_10_has_no_callbacks_to_count() -> None:
-    assert run("v5.10", page())[0].cmo is msgspec.UNSET
+    seen = run("v5.10", page())[0]
+    assert (seen.cmo, seen.cmo_pages) == (msgspec.UNSET, msgspec.UNSET)
+
+
+@pytest.mark.parametrize("profile", [name for name in EVERY if name != "v5.10"])
+def test_maintenance_of_a_block_is_of_all_of_it(profile: str) -> None:
+    block = Map(ipa=0, size=2 << 20, pa=0, prot="rx")
+    seen = run(profile, block, page(2 << 30, 3, prot="rw"), Unmap(ipa=0, size=3 << 30))
+    assert [step.cmo_pages for step in seen] == [
+        {"dcache": 512, "icache": 512},
+        {"dcache": 3, "icache": 0},
+        {"dcache": 515, "icache": 0},
+    ]
+    relaxed = run(profile, Map(ipa=0, size=2 << 20, pa=0, prot="r"), RelaxPerms(ipa=0, prot="x"))
+    assert relaxed[-1].cmo_pages == {"dcache": 0, "icache": 512}
 
 
 def test_v7_2_relax_on_a_hole_obeys_its_flags() -> None:
