@@ -59,6 +59,10 @@ class _Walk:
     def scenario(self, ident: str) -> GuestScenario:
         """All of it; to be called once."""
         self._slot_add()
+        for slot in list(self.slots.values()):
+            # What splits blocks has some to split.
+            if self.vm.eager_split and slot.is_large and "readonly" not in slot.flags:
+                self.rounds.logged(slot)
         actions: list[tuple[int, Callable[[], None]]] = [
             (22, self._write),
             (16, self._read),

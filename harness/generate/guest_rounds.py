@@ -49,7 +49,7 @@ class Rounds:
         if slot.backing.thp != "never" and "log_dirty" not in slot.flags:
             draws.append((6, self._block_and_back))
         if "readonly" not in slot.flags:
-            draws.append((12 if slot.is_large else 4, self._logged))
+            draws.append((12 if slot.is_large else 4, self.logged))
         weights = [weight for weight, _ in draws]
         self._random.choices([draw for _, draw in draws], weights)[0](slot)
 
@@ -148,7 +148,7 @@ class Rounds:
         self._store(at)
         self._steps.append(sc.Read(gpa=near, vcpu=self._vcpu()))
 
-    def _logged(self, slot: SketchSlot) -> None:
+    def logged(self, slot: SketchSlot) -> None:
         """Logging goes on over what is mapped, which is stored to page by page, and off again."""
         page = slot.gpa + self._page(slot) * PAGE
         if "log_dirty" in slot.flags:

@@ -135,7 +135,8 @@ def draw_slot(
         backing = sc.Backing(thp="madvise", prefill=True)
     base = random.choice(_BASES)
     if backing.thp != "never" or backing.page_size == BLOCK:
-        size = random.choice((BLOCK, BLOCK, 2 * BLOCK))
+        many = (1, 2, 2, 3) if vm.eager_split else (1, 1, 2)
+        size = random.choice(many) * BLOCK
         if random.random() < 0.15:
             # The last block does not fit.
             size -= random.choice((PAGE, ALIGN))

@@ -6,13 +6,16 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from msgspec import UNSET, UnsetType
 
+from harness.generate import generate
 from harness.generate.guest_rounds import Rounds
 from harness.generate.guest_vm import BLOCK, PAGE, SketchSlot
 from harness.generate.predictable import predictable
 from reference_model import predict
 from reference_model import scenario as sc
 from reference_model.guest_rows import rows
+from reference_model.outcome import LeafRun
 from reference_model.profiles import PROFILES, Environment
 from reference_model.scenario import GuestOp, GuestScenario
 
@@ -82,3 +85,21 @@ def test_a_page_is_stored_to_reported_and_stored_to_again_behind_the_first_word(
 def test_nothing_for_a_device() -> None:
     scenario = _drawn(_slot(backing=sc.Backing(kind="device")), sc.VmConfig(), 1)
     assert len(scenario.steps) == 1
+
+
+def test_what_splits_blocks_has_some_to_split() -> None:
+    drawn = generate("guest", 600, 3)
+    vms = [one for one in drawn if isinstance(one, GuestScenario) and one.vm.eager_split]
+    split = 0
+    for one in vms:
+        seen = predict(one, PROFILES["v6.12"], Environment()).steps
+        blocks = [_blocks(step.allowed[0].leaves) for step in seen]
+        logs = (sc.SlotFlags, sc.DirtyClear)
+        split += any(
+            isinstance(op, logs) and blocks[at] < blocks[at - 1] for at, op in enumerate(one.steps)
+        )
+    assert split > len(vms) / 4
+
+
+def _blocks(leaves: tuple[LeafRun, ...] | UnsetType) -> int:
+    return sum(run[7] for run in leaves if run[1] == 0x20_0000) if leaves is not UNSET else 0
