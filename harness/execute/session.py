@@ -17,6 +17,9 @@ from harness.vocabulary import ScenarioRun, TargetError
 
 #: Longest single wait, so that a request to stop is seen soon.
 _SLICE = 0.1
+#: A wait that takes so many seconds more says that the machine stood still (suspended, or a
+#: virtual machine that was not run).
+_STANDSTILL = 2.0
 
 
 class End(enum.Enum):
@@ -105,12 +108,18 @@ class Session:
             if now >= deadline:
                 self.ended = Ended(End.SILENT, f"no sign of life for {self._silence:g} s")
                 return
-            lines = command.read(min(_SLICE, deadline - now))
+            wait = min(_SLICE, deadline - now)
+            lines = command.read(wait)
+            # A machine that stood still, and the target with it, heard nothing for that reason.
+            late = time.monotonic() - now - wait
+            deadline += late if late > _STANDSTILL else 0.0
             if lines is None:
                 self.ended = Ended(End.EXIT, status=command.status)
                 return
             if not lines:
+                given = time.monotonic()
                 yield None
+                deadline += time.monotonic() - given
             for line in lines:
                 yield from self.records.feed(line)
                 if self.records.refusal:
