@@ -74,7 +74,8 @@ def _vcpu(**channels: Any) -> Step:
 
 def _unread(target: QemuTarget) -> set[str]:
     """Channels that are missing for want of a module, or of a newer kernel."""
-    return {"leaves", "stats"} if target.info.release.startswith("5.10.") else {"leaves"}
+    old = target.info.release.startswith("5.10.")
+    return {"leaves", "stats", "flushes"} if old else {"leaves"}
 
 
 def test_every_channel(target: QemuTarget, program: str) -> None:
@@ -85,7 +86,7 @@ def test_every_channel(target: QemuTarget, program: str) -> None:
     wanted = [
         _step(),
         _vcpu(faults=1, maps=[["map", 0x8000_3000, PAGE, RW, 0]], marks=[0x8000_3000]),
-        _step(dirty=[3], stats=UNFLUSHED),
+        _step(dirty=[3], stats=UNFLUSHED, flushes=[[0x8000_0000, 0x1_0000]]),
         _vcpu(data=0x11),
         # Write-protected by reading the log.
         _vcpu(faults=1, maps=[["relax", 0x8000_3000, RW, 0]], marks=[0x8000_3000]),
@@ -109,11 +110,12 @@ def test_every_channel(target: QemuTarget, program: str) -> None:
         ),
         _step(),
         _step(data=0),
-        _step(ret=-2, stats=UNFLUSHED),
+        _step(ret=-2, stats=UNFLUSHED, flushes=[]),
         _step(ret=-22),
     ]
-    for step in wanted if "stats" in hello["missing"] else ():
-        step.pop("stats", None)
+    for step in wanted:
+        for channel in hello["missing"]:
+            step.pop(channel, None)
     assert _records(lines, "step") == [{"n": n} | step for n, step in enumerate(wanted)]
     assert [end["status"] for end in _records(lines, "end")] == ["done"]
 
@@ -123,9 +125,10 @@ def test_without_trace_the_rest_is_seen(target: QemuTarget, program: str) -> Non
     lines = _lines(target, program, "--only", "0", "--no-trace")
     (hello,) = _records(lines, "hello")
     assert hello["trace"] is False
-    assert set(hello["missing"]) == {"faults", "maps", "marks"} | _unread(target)
+    assert set(hello["missing"]) == {"faults", "maps", "marks", "flushes"} | _unread(target)
     for step in traced:
         del step["faults"], step["maps"], step["marks"]
+        step.pop("flushes", None)
     assert _records(lines, "step") == traced
 
 
