@@ -120,7 +120,7 @@ def by_host(m: Moment) -> bool:
 
 def by_guest(m: Moment) -> bool:
     """A step of a vCPU."""
-    return isinstance(m.op, (sc.Read, sc.Write, sc.Exec, sc.Cas, sc.DcZva, sc.DcCivac, sc.At))
+    return isinstance(m.op, sc.VcpuOp)
 
 
 def advised(*advice: str) -> Rule:

@@ -317,8 +317,10 @@ class ForkTouch(Op, frozen=True, kw_only=True, tag="fork_touch"):
     size: U64
 
 
+#: What enters the guest.
+VcpuOp: TypeAlias = Read | Write | Exec | Cas | DcZva | DcCivac | At
 GuestOp: TypeAlias = (
-    Read | Write | Exec | Cas | DcZva | DcCivac | At
+    VcpuOp
     | SlotAdd | SlotFlags | SlotMove | SlotDelete | DirtyGet | DirtyClear | RingReset
     | HostRead | HostWrite | Stage1Tables | Madvise | Mprotect | Remap | Age | PunchHole
     | UffdRegister | UffdCopy | UffdZero | UffdContinue | UffdWp | ForkTouch

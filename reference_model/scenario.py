@@ -52,6 +52,7 @@ from reference_model.guest_ops import (
     UffdRegister,
     UffdWp,
     UffdZero,
+    VcpuOp,
     VmConfig,
     Write,
 )
@@ -121,6 +122,7 @@ __all__ = [
     "UffdZero",
     "Unmap",
     "VcpuId",
+    "VcpuOp",
     "VmConfig",
     "WalkFlag",
     "WrProtect",

@@ -7,25 +7,23 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 import click
 import msgspec
-from msgspec import Struct
 
 from harness.campaign import Settings, TargetPlan, Workload, run_open
+from harness.cli.bench_lives import Ceiling
 from harness.cli.bench_race import FRESH, REPEATS, many_repeats, many_vms
 from harness.cli.bench_report import COUNT as REPORTED
 from harness.cli.bench_report import report_times
 from harness.cli.console import print_lines
+from harness.cli.figures import Figure
 from harness.cli.options import json_option, print_json
 from harness.cli.plans import machine_options, plans_from
 from harness.generate import generate
 from harness.targets import Target
-from harness.targets import run as run_program
-from harness.toolchain import build_lifecycle
-from harness.vocabulary import Finding, TargetError, TargetInfo
+from harness.vocabulary import Finding, TargetInfo
 from reference_model import predict
 from reference_model.profiles import (
     PROFILES,
@@ -34,22 +32,10 @@ from reference_model.profiles import (
     profile_for_release,
 )
 
-#: VMs in the bare loop, and seconds after which it is given up.
-_LIVES = 200
-_LIVES_TIMEOUT = 120.0
 #: Programs at once, each on a CPU of its own, where this machine has as many.
 _AT_ONCE = 2
 #: Scenarios of a warm campaign, for each that is asked for.
 _WARM = 5
-
-
-class Figure(Struct, frozen=True):
-    """One measured ratio or rate; ``goal`` is text for the reader, never a test."""
-
-    name: str
-    value: float
-    goal: str
-    detail: str = ""
 
 
 class _Clock:
@@ -111,14 +97,13 @@ def command(
     cpus = len(os.sched_getaffinity(0))
     if machine["lanes"] == machine["guests"] == 1 and cpus >= _AT_ONCE:
         for plan in plans_from(kernels, targets, machine | {"lanes": _AT_ONCE}):
-            figures.append(_side_by_side(plan, count))
+            figures += _side_by_side(plan, count)
     if as_json:
         print_json([msgspec.to_builtins(figure) for figure in figures])
         return
     width = max(len(figure.name) for figure in figures)
     for figure in figures:
-        text = f"{figure.name:<{width}}  {figure.value:>10,.2f}   goal {figure.goal}"
-        print_lines([("", text), *([("dim", f"    {figure.detail}")] if figure.detail else [])])
+        print_lines(figure.lines(width))
 
 
 def _prediction(suite: str) -> Figure:
@@ -167,10 +152,10 @@ def _target(plan: TargetPlan, count: int) -> list[Figure]:
         # As many as make what a campaign does once count for little.
         scenarios = list(generate("guest", _WARM * count, seed=1))
         _build(Workload(scenarios), len(guests))
-        before = _all_lives(guests, 1)
+        ceiling = Ceiling(guests, scenarios)
         clock, wall = _run(plan, guests, Workload(scenarios))
         figures.append(_share(plan, "guest", clock, wall))
-        figures.append(_ceiling(plan, guests, before, clock, wall))
+        figures += ceiling.figures(plan, clock.verdicts / wall)
         figures += _pgtable(plan, guests, count)
         figures.append(_races(plan, target))
     finally:
@@ -179,65 +164,18 @@ def _target(plan: TargetPlan, count: int) -> list[Figure]:
     return figures
 
 
-def _side_by_side(plan: TargetPlan, count: int) -> Figure:
+def _side_by_side(plan: TargetPlan, count: int) -> list[Figure]:
     """The rate over the bare loop's with a program for each of two CPUs."""
     target = plan.open()
     try:
         _run(plan, [target], Workload(list(generate("guest", count, seed=1))))
         scenarios = list(generate("guest", _WARM * count, seed=1))
         _build(Workload(scenarios))
-        before = _all_lives([target], 1)
+        ceiling = Ceiling([target], scenarios)
         clock, wall = _run(plan, [target], Workload(scenarios))
-        return _ceiling(plan, [target], before, clock, wall)
+        return ceiling.figures(plan, clock.verdicts / wall)
     finally:
         target.close()
-
-
-def _ceiling(
-    plan: TargetPlan, guests: Sequence[Target], before: float, clock: _Clock, wall: float
-) -> Figure:
-    """Scenarios a second over what a bare loop of VM life cycles does in the same guests.
-
-    ``before``: life cycles a second before the campaign; those after it count as much, since the
-    speed of a machine that others use too changes from minute to minute.
-    """
-    lives = (before + _all_lives(guests, 1)) / 2
-    rate = clock.verdicts / wall
-    detail = f"{rate:.0f} scenarios/s / {lives:.0f} VMs/s on {len(guests)} guest(s)"
-    how = "warm"
-    if plan.lanes > 1:
-        how = f"warm, --lanes {plan.lanes}"
-        more = _all_lives(guests, plan.lanes)
-        detail += (
-            f" by one bare loop; {plan.lanes} loops at once make {more:.0f} VMs/s, "
-            f"a ratio of {rate / more:.2f}"
-        )
-    return Figure(
-        f"{plan.label}: guest, scenarios/s / bare VM life cycles/s, {how}",
-        rate / lives,
-        "at least 0.5; 100 scenarios/s on 2 cores",
-        detail,
-    )
-
-
-def _all_lives(guests: Sequence[Target], loops: int) -> float:
-    """VM life cycles a second with so many loops at once in each guest."""
-    programs = [(guest, guest.put(build_lifecycle(), "lifecycle")) for guest in guests]
-    with ThreadPoolExecutor(len(guests) * loops) as pool:
-        return sum(pool.map(_lives, programs * loops))
-
-
-def _lives(there: tuple[Target, str]) -> float:
-    """VM life cycles a second of one loop in a guest."""
-    guest, program = there
-    lines: list[str] = []
-    status = run_program(
-        guest, [program, str(_LIVES)], timeout=_LIVES_TIMEOUT, on_line=lines.append
-    )
-    words = lines[-1].split() if lines else []
-    if status or len(words) != 3:
-        raise TargetError(f"{guest.info.name}: lifecycle ended with {status}: {' '.join(words)}")
-    return int(words[1]) / int(words[2]) * 1e6
 
 
 def _pgtable(plan: TargetPlan, guests: Sequence[Target], count: int) -> list[Figure]:

@@ -14,7 +14,9 @@ _MOST = 4
 
 
 def build_lifecycle() -> Path:
-    """A static aarch64 ELF: ``lifecycle COUNT`` prints ``lifecycle COUNT MICROSECONDS``.
+    """A static aarch64 ELF: ``lifecycle COUNT [SLOTS ENTRIES PAGES]``.
+
+    It prints ``lifecycle COUNT MICROSECONDS``; what a life does is said in the source.
 
     ToolMissingError, BuildError, InfraError as in build_batch().
     """

@@ -3,11 +3,12 @@
  * A bare loop of VM life cycles: what a machine can do at most, to hold the rate of
  * scenarios against. No process is made for a VM, nothing is traced or recorded.
  *
- * One life: a VM, a vCPU, a slot of 64 pages with dirty logging; the guest writes
- * to 16 of its pages and leaves by MMIO; the dirty log is read; all of it goes.
+ * One life: a VM, a vCPU, SLOTS slots of 64 pages with dirty logging; ENTRIES times the
+ * guest is entered, writes to PAGES new pages of one slot, in turns, and leaves by MMIO;
+ * the dirty logs are read; all of it goes.
  *
- * Usage: lifecycle COUNT; prints "lifecycle COUNT MICROSECONDS". It stands alone and
- * is no part of the runtime.
+ * Usage: lifecycle COUNT [SLOTS ENTRIES PAGES], else 1 1 16; prints
+ * "lifecycle COUNT MICROSECONDS". It stands alone and is no part of the runtime.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,21 +25,30 @@
 
 #define SLOT_BASE	0x80000000UL
 #define SLOT_PAGES	64
-#define WRITTEN_PAGES	16
+#define MAX_SLOTS	16
 #define DOORBELL	0x09000000UL
 
 #define CORE_REG(reg) \
 	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(reg))
 
-/* With the MMU off, at SLOT_BASE: x0 = page size, x1 = DOORBELL, x2 = SLOT_BASE. */
+/*
+ * With the MMU off, at SLOT_BASE: x0 = page size, x1 = DOORBELL, x2 = the page before the
+ * first that is written, x3 = how many are.
+ */
 static const uint32_t guest_code[] = {
-	0xd2800003 | WRITTEN_PAGES << 5,	/*	mov	x3, #WRITTEN_PAGES */
-	0x8b000042,				/* 1:	add	x2, x2, x0 */
-	0xf9000043,				/*	str	x3, [x2] */
-	0xf1000463,				/*	subs	x3, x3, #1 */
-	0x54ffffa1,				/*	b.ne	1b */
-	0xf900003f,				/*	str	xzr, [x1] */
-	0x14000000,				/*	b	. */
+	0x8b000042,	/* 1:	add	x2, x2, x0 */
+	0xf9000043,	/*	str	x3, [x2] */
+	0xf1000463,	/*	subs	x3, x3, #1 */
+	0x54ffffa1,	/*	b.ne	1b */
+	0xf900003f,	/*	str	xzr, [x1] */
+	0x17fffffb,	/*	b	1b */
+};
+
+/* What one life does. */
+struct life {
+	long slots;
+	long entries;
+	long pages;
 };
 
 static void die(const char *what)
@@ -61,12 +71,14 @@ static void set_reg(int vcpu, uint64_t id, uint64_t value)
 	checked(ioctl(vcpu, KVM_SET_ONE_REG, &reg), "KVM_SET_ONE_REG");
 }
 
-static void run_guest(int vcpu, const struct kvm_run *run, size_t page)
+/* Entry number `nr`: the slots in turns, and in each the pages behind those of the last. */
+static void run_guest(int vcpu, const struct kvm_run *run, const struct life *life, long nr,
+		      size_t page)
 {
-	set_reg(vcpu, CORE_REG(regs.pc), SLOT_BASE);
-	set_reg(vcpu, CORE_REG(regs.regs[0]), page);
-	set_reg(vcpu, CORE_REG(regs.regs[1]), DOORBELL);
-	set_reg(vcpu, CORE_REG(regs.regs[2]), SLOT_BASE);
+	uint64_t slot = SLOT_BASE + nr % life->slots * SLOT_PAGES * page;
+
+	set_reg(vcpu, CORE_REG(regs.regs[2]), slot + nr / life->slots * life->pages * page);
+	set_reg(vcpu, CORE_REG(regs.regs[3]), life->pages);
 	checked(ioctl(vcpu, KVM_RUN, 0), "KVM_RUN");
 	if (run->exit_reason != KVM_EXIT_MMIO || run->mmio.phys_addr != DOORBELL) {
 		errno = EPROTO;
@@ -74,39 +86,54 @@ static void run_guest(int vcpu, const struct kvm_run *run, size_t page)
 	}
 }
 
-static void check_dirty(int vm)
+static void check_dirty(int vm, const struct life *life)
 {
-	uint64_t bitmap[SLOT_PAGES / 64] = {};
-	struct kvm_dirty_log log = { .slot = 1, .dirty_bitmap = bitmap };
+	long slot, pages = 0;
 
-	checked(ioctl(vm, KVM_GET_DIRTY_LOG, &log), "KVM_GET_DIRTY_LOG");
-	if (__builtin_popcountll(bitmap[0]) != WRITTEN_PAGES) {
+	for (slot = 0; slot < life->slots; slot++) {
+		uint64_t bitmap[SLOT_PAGES / 64] = {};
+		struct kvm_dirty_log log = { .slot = slot, .dirty_bitmap = bitmap };
+
+		checked(ioctl(vm, KVM_GET_DIRTY_LOG, &log), "KVM_GET_DIRTY_LOG");
+		pages += __builtin_popcountll(bitmap[0]);
+	}
+	if (pages != life->entries * life->pages) {
 		errno = EPROTO;
-		die("the dirty log has another number of pages");
+		die("the dirty logs have another number of pages");
 	}
 }
 
-static void one_life(int kvm, int run_size)
+static char *add_slot(int vm, uint32_t slot, size_t size)
 {
-	size_t page = sysconf(_SC_PAGESIZE), size = SLOT_PAGES * page;
-	int vm = checked(ioctl(kvm, KVM_CREATE_VM, KVM_VM_TYPE_ARM_IPA_SIZE(40)), "KVM_CREATE_VM");
 	char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct kvm_userspace_memory_region region = {
-		.slot = 1,
+		.slot = slot,
 		.flags = KVM_MEM_LOG_DIRTY_PAGES,
-		.guest_phys_addr = SLOT_BASE,
+		.guest_phys_addr = SLOT_BASE + slot * size,
 		.memory_size = size,
 		.userspace_addr = (uint64_t)memory,
 	};
-	struct kvm_vcpu_init init;
-	struct kvm_run *run;
-	int vcpu;
 
 	if (memory == MAP_FAILED)
 		die("mmap");
-	memcpy(memory, guest_code, sizeof(guest_code));
-	__builtin___clear_cache(memory, memory + sizeof(guest_code));
 	checked(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region), "KVM_SET_USER_MEMORY_REGION");
+	return memory;
+}
+
+static void one_life(int kvm, int run_size, const struct life *life)
+{
+	size_t page = sysconf(_SC_PAGESIZE), size = SLOT_PAGES * page;
+	int vm = checked(ioctl(kvm, KVM_CREATE_VM, KVM_VM_TYPE_ARM_IPA_SIZE(40)), "KVM_CREATE_VM");
+	char *memory[MAX_SLOTS];
+	struct kvm_vcpu_init init;
+	struct kvm_run *run;
+	long i;
+	int vcpu;
+
+	for (i = 0; i < life->slots; i++)
+		memory[i] = add_slot(vm, i, size);
+	memcpy(memory[0], guest_code, sizeof(guest_code));
+	__builtin___clear_cache(memory[0], memory[0] + sizeof(guest_code));
 	vcpu = checked(ioctl(vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
 	checked(ioctl(vm, KVM_ARM_PREFERRED_TARGET, &init), "KVM_ARM_PREFERRED_TARGET");
 	checked(ioctl(vcpu, KVM_ARM_VCPU_INIT, &init), "KVM_ARM_VCPU_INIT");
@@ -114,30 +141,51 @@ static void one_life(int kvm, int run_size)
 	if (run == MAP_FAILED)
 		die("mmap of the vCPU");
 
-	run_guest(vcpu, run, page);
-	check_dirty(vm);
+	set_reg(vcpu, CORE_REG(regs.pc), SLOT_BASE);
+	set_reg(vcpu, CORE_REG(regs.regs[0]), page);
+	set_reg(vcpu, CORE_REG(regs.regs[1]), DOORBELL);
+	for (i = 0; i < life->entries; i++)
+		run_guest(vcpu, run, life, i, page);
+	check_dirty(vm, life);
 
 	munmap(run, run_size);
 	close(vcpu);
 	close(vm);
-	munmap(memory, size);
+	for (i = 0; i < life->slots; i++)
+		munmap(memory[i], size);
+}
+
+static long number(const char *text)
+{
+	return strtol(text, NULL, 10);
+}
+
+/* Every slot has a page that is never written, the code's or its like. */
+static int fits(const struct life *life)
+{
+	return life->slots >= 1 && life->slots <= MAX_SLOTS && life->entries >= 1 &&
+	       life->pages >= 1 && life->pages < SLOT_PAGES &&
+	       (life->entries + life->slots - 1) / life->slots <= (SLOT_PAGES - 1) / life->pages;
 }
 
 int main(int argc, char **argv)
 {
-	long count = argc == 2 ? strtol(argv[1], NULL, 10) : 0;
+	long count = argc == 2 || argc == 5 ? number(argv[1]) : 0;
+	struct life life = { .slots = 1, .entries = 1, .pages = 16 };
 	int kvm = checked(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
 	int run_size = checked(ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
 	struct timespec begun, ended;
 	long i, us;
 
-	if (count < 1) {
-		fprintf(stderr, "usage: lifecycle COUNT\n");
+	if (argc == 5)
+		life = (struct life){ number(argv[2]), number(argv[3]), number(argv[4]) };
+	if (count < 1 || !fits(&life)) {
+		fprintf(stderr, "usage: lifecycle COUNT [SLOTS ENTRIES PAGES]\n");
 		return 2;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &begun);
 	for (i = 0; i < count; i++)
-		one_life(kvm, run_size);
+		one_life(kvm, run_size, &life);
 	clock_gettime(CLOCK_MONOTONIC, &ended);
 	us = (ended.tv_sec - begun.tv_sec) * 1000000 + (ended.tv_nsec - begun.tv_nsec) / 1000;
 	printf("lifecycle %ld %ld\n", count, us);

@@ -13,7 +13,7 @@ import pytest
 from harness import kernels
 from harness.render import render_batch
 from harness.targets import QemuConfig, QemuTarget, open_qemu, run
-from harness.toolchain import build_batch
+from harness.toolchain import build_batch, build_lifecycle
 from reference_model.language import load_text
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
@@ -175,3 +175,13 @@ def test_two_at_once_see_their_own_events(target: QemuTarget, program: str) -> N
     script = f"{program} --only 0 > {name} & {program} --only 0; wait; cat {name}"
     both = _records(_lines(target, "sh", "-c", script), "step")
     assert both == alone + alone
+
+
+def test_a_bare_life_has_the_slots_and_entries_it_is_told(target: QemuTarget) -> None:
+    """It ends with an error itself where the dirty logs lack a page that was written."""
+    lifecycle = target.put(build_lifecycle(), "lifecycle")
+    for body in ([], ["1", "1", "63"], ["3", "7", "1"], ["16", "48", "21"]):
+        words = _lines(target, lifecycle, "2", *body)[-1].split()
+        assert words[:2] == ["lifecycle", "2"]
+    for body in (["0", "1", "1"], ["17", "1", "1"], ["1", "1", "64"], ["2", "7", "16"]):
+        assert _lines(target, lifecycle, "2", *body)[-1].startswith("usage: lifecycle COUNT [")
