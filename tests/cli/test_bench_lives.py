@@ -37,10 +37,10 @@ def test_a_life_is_as_small_as_can_be_and_as_large_as_a_scenario() -> None:
     target = FakeTarget(*[[f"lifecycle 200 {n}000000"] for n in seconds])
     ceiling = Ceiling([target], [_scenario(2, 7), _scenario(3, 8)])
     small, large = ceiling.figures(TargetPlan(label="k", open=lambda: target), 75.0)
-    assert _loops(target) == [["200", "1", "1", "16"], ["200", "2", "7", "1"]] * 2
+    assert _loops(target) == [["200", "1", "1", "16"], ["200", "3", "7", "1"]] * 2
     assert (small.value, small.goal[:12]) == (75 / 200, "at least 0.5")
     assert (large.value, large.goal) == (1.0, "")
-    assert large.name == "k: guest, scenarios/s / bare lives of 2 slots and 7 entries/s, warm"
+    assert large.name == "k: guest, scenarios/s / bare lives of 3 slots and 7 entries/s, warm"
     assert large.detail == "75 scenarios/s / 75 VMs/s on 1 guest(s)"
 
 
