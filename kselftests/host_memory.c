@@ -22,6 +22,7 @@
 #endif
 
 #define PAGEOUT_ATTEMPTS	5
+#define SWAP_KIB		(32 * 1024)
 
 static void record_ret(struct vm *vm, int ret)
 {
@@ -29,18 +30,31 @@ static void record_ret(struct vm *vm, int ret)
 	step_finish(vm);
 }
 
-static bool has_swap(void)
+/*
+ * A huge page that finds no free run of its size in swap is split, and swap that is half
+ * full is given up as its pages come back (vm_swap_full()): where swap is short, other
+ * things happen than where it is not.
+ */
+static void need_swap(void)
 {
 	FILE *file = fopen("/proc/swaps", "re");
+	unsigned long size, used, total = 0, free = 0;
 	char line[256];
-	int lines = 0;
 
-	/* The first line is a heading. */
-	while (file && lines < 2 && fgets(line, sizeof(line), file))
-		lines++;
+	/* Lines that have no sizes are its heading. */
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%*s %*s %lu %lu", &size, &used) != 2)
+			continue;
+		total += size;
+		free += size - used;
+	}
 	if (file)
 		fclose(file);
-	return lines == 2;
+	if (!total)
+		scenario_skip("needs a swap device (swapon)");
+	if (free < SWAP_KIB || free < total / 2)
+		scenario_skip("needs %u KiB of swap free, and half of it; %lu of %lu are",
+			      SWAP_KIB, free, total);
 }
 
 /* The kernel may leave pages that it is busy with: it is asked again for those. */
@@ -49,8 +63,7 @@ static int page_out(char *address, size_t size)
 	long left = 0;
 	int i, ret;
 
-	if (!has_swap())
-		scenario_skip("needs a swap device (swapon)");
+	need_swap();
 	for (i = 0; i < PAGEOUT_ATTEMPTS; i++) {
 		ret = madvise(address, size, MADV_PAGEOUT) ? -errno : 0;
 		/* -ENOMEM tells of a hole in the range; the rest of it was asked for as well. */

@@ -40,7 +40,7 @@ for d in /sys/kernel/mm/hugepages/hugepages-*; do
 done
 first thp /sys/kernel/mm/transparent_hugepage/enabled
 first uffd /proc/sys/vm/unprivileged_userfaultfd
-while read -r f _; do case $f in /*) say swap "$f";; esac; done </proc/swaps
+while read -r f _ n _; do case $f in /*) say swap "$f $n";; esac; done </proc/swaps
 for d in /sys/bus/pci/devices/*; do
 	read -r v <"$d/vendor" && read -r n <"$d/device" && [ "$v:$n" = 0x1af4:0x1110 ] &&
 		say device_memory "${d##*/}"
@@ -66,6 +66,8 @@ say end .
 
 
 _NT_GNU_BUILD_ID = 3
+#: As in kselftests/host_memory.c.
+_SWAP_KIB = 32 * 1024
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -278,6 +280,8 @@ def _memory(keyed: dict[str, list[str]], missing: dict[str, str]) -> None:
     """What scenarios ask of the host's memory management and may not be there."""
     if "swap" not in keyed:
         missing["swap"] = "no swap device is in use (swapon)"
+    elif (kib := sum(map(_swap_kib, keyed["swap"]))) < _SWAP_KIB:
+        missing["swap"] = f"{kib} KiB are too few, scenarios want {_SWAP_KIB} free (swapon)"
     if "uffd" not in keyed:
         missing["userfaultfd"] = "the kernel has none (CONFIG_USERFAULTFD)"
     if "device_memory" not in keyed:
@@ -287,6 +291,10 @@ def _memory(keyed: dict[str, list[str]], missing: dict[str, str]) -> None:
         missing["thp"] = "the kernel has none (CONFIG_TRANSPARENT_HUGEPAGE)"
     elif chosen[1] == "never":
         missing["thp"] = "transparent_hugepage/enabled is never"
+
+
+def _swap_kib(device: str) -> int:
+    return int(device.rpartition(" ")[2])
 
 
 def _bytes(size: str) -> int:

@@ -39,6 +39,10 @@ _QUICK = (
     "rcupdate.rcu_expedited=1",
 )
 
+#: The swap device of a kernel that has brd built in; a module gets the same from the initramfs. Its
+#: own size of 4 MiB holds two huge pages, and a third one that is reclaimed would be split.
+_SWAP_DEVICE = ("brd.rd_nr=1", "brd.rd_size=131072")
+
 #: Bytes, a power of two: more than the slots of a scenario add up to; taken only as it is used.
 _DEVICE_MEMORY = 16 << 20
 #: The device; a QEMU that has none of that name says so with it.
@@ -240,6 +244,7 @@ def kernel_arguments(config: QemuConfig, page_size: str = "4K") -> str:
             # A guest that hangs is asked where, over the serial line.
             "sysrq_always_enabled",
             *_QUICK,
+            *_SWAP_DEVICE,
             *_huge_page(config.memory, page_size),
             *config.append,
         )

@@ -68,7 +68,8 @@ def test_stored_answers(name: str) -> None:
         ("thp [always] madvise never", "thp always madvise [never]", "thp", "is never"),
         ("thp [always] madvise never", "", "thp", "TRANSPARENT_HUGEPAGE"),
         ("uffd 0", "", "userfaultfd", "CONFIG_USERFAULTFD"),
-        ("swap /dev/ram0", "", "swap", "no swap device"),
+        ("swap /dev/ram0 131068", "", "swap", "no swap device"),
+        ("swap /dev/ram0 131068", "swap /dev/ram0 4092", "swap", "4092 KiB are too few"),
         ("device_memory 0000:00:03.0", "", "device memory", "1af4:1110"),
     ],
 )
