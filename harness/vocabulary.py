@@ -91,7 +91,8 @@ class Image(Struct, frozen=True, kw_only=True):
 
     Paths are absolute text; ``release`` is ``uname -r`` as the package or the file says it, ""
     where only booting can tell. ``key_file`` is the private SSH key whose public half is in the
-    initramfs; ``host_key`` is the guest's SSH public host key, ``ssh-ed25519 AAAA…``.
+    initramfs; ``host_key`` is the guest's SSH public host key, ``ssh-ed25519 AAAA…``. ``facts``
+    are environment facts that its build settles, whatever the CPU has.
     """
 
     spec: str
@@ -101,6 +102,7 @@ class Image(Struct, frozen=True, kw_only=True):
     origin: str
     key_file: str
     host_key: str
+    facts: dict[str, str] = {}
 
 
 class BuildTree(Struct, frozen=True, kw_only=True):

@@ -191,7 +191,7 @@ void host_age(struct vm *vm, u64 gpa, u64 size)
 
 	step_begin();
 	step_counts_flushes(vm);
-	failure = live_age(address, size);
+	failure = live_age(address, round_up(size, vm->page_size));
 	if (failure)
 		scenario_skip("needs the white-box module, which ages pages: %s", failure);
 	record_ret(vm, 0);

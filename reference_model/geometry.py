@@ -24,7 +24,8 @@ class Geometry(Struct, frozen=True, kw_only=True):
 
     page_shift: int
     ipa_bits: int
-    #: Output addresses have this many bits: 48, or 52 with 64K pages or LPA2.
+    #: Output addresses have this many bits: 48, or 52 with LPA2 or 64K pages
+    #: (kvm_get_parange_max).
     pa_bits: int
     start_level: int
     #: log2 of the bytes that one entry of level 0, 1, 2, 3 covers.
@@ -59,17 +60,17 @@ def level_shift(page_shift: int, level: int) -> int:
     return (page_shift - 3) * (4 - level) + 3
 
 
-def geometry(page_shift: int, ipa_bits: int, lpa2: bool = False) -> Geometry:
+def geometry(page_shift: int, ipa_bits: int, lpa2: bool = False, pa_52: bool = True) -> Geometry:
     """The shape of a table of ``ipa_bits`` with pages of ``1 << page_shift`` bytes.
 
-    64K kernels are taken to be built with CONFIG_ARM64_PA_BITS_52, as distributions build them.
+    ``pa_52``: a kernel with 64K pages has CONFIG_ARM64_PA_BITS_52, as distributions build them.
     """
     levels = max(2, (ipa_bits - _CONCATENATED_BITS - 4) // (page_shift - 3))
     start = 4 - levels
     return Geometry(
         page_shift=page_shift,
         ipa_bits=ipa_bits,
-        pa_bits=52 if lpa2 or page_shift == _SHIFT_64K else 48,
+        pa_bits=52 if lpa2 or (page_shift == _SHIFT_64K and pa_52) else 48,
         start_level=start,
         shifts=(
             level_shift(page_shift, 0),

@@ -85,7 +85,7 @@ def profile_for_release(release: str) -> ProfileChoice:
     return ProfileChoice(profile, note)
 
 
-_SWITCHES = ("fwb", "dic", "tlb_range", "haf", "xnx", "lpa2", "zva_keeps_code")
+_SWITCHES = ("fwb", "dic", "tlb_range", "haf", "xnx", "lpa2", "pa_52", "zva_keeps_code")
 _PAGE_SHIFT = {"4K": 12, "16K": 14, "64K": 16}
 
 
@@ -103,6 +103,8 @@ class Environment(Struct, frozen=True, kw_only=True):
     haf: bool = True
     xnx: bool = True
     lpa2: bool = False
+    #: CONFIG_ARM64_PA_BITS_52, which only kernels with 64K pages ask for without LPA2.
+    pa_52: bool = True
     #: QEMU before 8.2 runs translated code of a page again that DC ZVA has cleared, unless it began
     #: where a block of DC ZVA does ("accel/tcg: Forward probe size on to notdirty_write"). Kernels
     #: clear pages by DC ZVA.

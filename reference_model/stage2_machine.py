@@ -54,7 +54,7 @@ class Stage2Machine:
     def __init__(
         self, ipa_bits: int, memcache: int | None, knobs: Stage2Knobs, env: Environment
     ) -> None:
-        shape = geometry(env.page_shift, ipa_bits, lpa2=env.lpa2 and knobs.lpa2)
+        shape = geometry(env.page_shift, ipa_bits, lpa2=env.lpa2 and knobs.lpa2, pa_52=env.pa_52)
         self.state = Stage2(shape, knobs, fwb=env.fwb, tlb_range=env.tlb_range)
         self.memcache = memcache
         self._runs = Runs(env.fwb)

@@ -9,6 +9,13 @@ from harness.kernels.spec import KernelSpec, SpecKind
 from harness.vocabulary import TREE_IMAGE, KernelBuild, UsageError
 
 _RELEASE = "include/config/kernel.release"
+#: What make made of .config, comments left out.
+_CONFIGURATION = "include/config/auto.conf"
+#: Environment facts that are off without an option, and with which other one that matters.
+_NEEDS = {
+    "tlb_range": ("CONFIG_ARM64_TLB_RANGE", ""),
+    "pa_52": ("CONFIG_ARM64_PA_BITS_52", "CONFIG_ARM64_64K_PAGES"),
+}
 #: Of a running kernel, where a distribution links the folder of its headers to.
 _INSTALLED = "/lib/modules/{release}/build"
 
@@ -39,6 +46,25 @@ def build_of(spec: KernelSpec) -> KernelBuild | None:
     elif spec.kind is not SpecKind.TREE:
         return None
     return _build_in(folder)
+
+
+def built_facts(spec: KernelSpec) -> dict[str, str]:
+    """Environment facts that a kernel's configuration turns off; none where it is not known.
+
+    Its log names features of the CPU that it was not built to use, too. (cpucap_is_possible, 6.12)
+    """
+    build = build_of(spec)
+    if build is None:
+        return {}
+    try:
+        lines = (Path(build.folder) / _CONFIGURATION).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    return {
+        fact: "off"
+        for fact, (option, matters) in _NEEDS.items()
+        if f"{option}=y" not in lines and (not matters or f"{matters}=y" in lines)
+    }
 
 
 def installed_build(release: str) -> KernelBuild | None:

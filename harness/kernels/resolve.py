@@ -12,6 +12,7 @@ from msgspec import Struct
 from harness.kernels import debian, keys, modules, vmlinuz
 from harness.kernels.hostapt import host_mirrors
 from harness.kernels.initramfs import initramfs_of
+from harness.kernels.own import built_facts
 from harness.kernels.packages import PackageTree, open_packages
 from harness.kernels.spec import KernelSpec, SpecKind, parse_spec
 from harness.kernels.store import Blob, Store, sha256_of
@@ -77,6 +78,7 @@ def resolve(
         origin=kernel.origin,
         key_file=str(pair.client_file),
         host_key=pair.host_public,
+        facts=built_facts(parsed),
     )
 
 

@@ -168,7 +168,7 @@ class QemuTarget:
         keeps_code = "on" if keeps_cleared_code(self.config) else "off"
         return msgspec.structs.replace(
             info,
-            env=info.env | {"zva_keeps_code": keeps_code},
+            env=info.env | {"zva_keeps_code": keeps_code} | self.image.facts,
             machine="virt",
             accel=self._accel,
             cpu=self._cpu,

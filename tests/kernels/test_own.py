@@ -60,3 +60,22 @@ def test_installed_headers_are_those_of_the_release(
     monkeypatch.setattr(own, "_INSTALLED", f"{folder}")
     assert installed_build(RELEASE) == kernel_build(folder)
     assert installed_build("6.12.117-other") is None
+
+
+@pytest.mark.parametrize(
+    ("configuration", "facts"),
+    [
+        ("CONFIG_ARM64_TLB_RANGE=y\nCONFIG_ARM64_4K_PAGES=y\n", {}),
+        ("CONFIG_ARM64_4K_PAGES=y\n", {"tlb_range": "off"}),
+        ("CONFIG_ARM64_TLB_RANGE=y\nCONFIG_ARM64_64K_PAGES=y\n", {"pa_52": "off"}),
+        ("CONFIG_ARM64_TLB_RANGE=y\nCONFIG_ARM64_64K_PAGES=y\nCONFIG_ARM64_PA_BITS_52=y\n", {}),
+        (None, {}),
+    ],
+)
+def test_a_build_settles_what_its_kernel_does_not_use(
+    folder: Path, configuration: str | None, facts: dict[str, str]
+) -> None:
+    if configuration is not None:
+        (folder / "include/config/auto.conf").write_text(configuration)
+    assert own.built_facts(parse_spec(f"tree:{folder}")) == facts
+    assert own.built_facts(parse_spec("debian:trixie")) == {}

@@ -42,6 +42,7 @@ def test_block_sizes() -> None:
 def test_output_bits() -> None:
     assert geometry(12, 40).pa_bits == geometry(14, 40).pa_bits == 48
     assert geometry(12, 40, lpa2=True).pa_bits == geometry(16, 40).pa_bits == 52
+    assert geometry(16, 40, pa_52=False).pa_bits == 48
 
 
 def test_unsupported_sizes_say_why() -> None:
