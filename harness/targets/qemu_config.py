@@ -26,6 +26,9 @@ LARGE_PAGE_CPU = "max,pauth-impdef=on"
 
 #: MiB: a huge page of 1G, and as much again for the kernel, swap and scenarios.
 DEFAULT_MEMORY = 3072
+#: MiB, with 64K pages: a huge page has 512 MiB there, and where the kernel looks for room for one
+#: it reclaims and moves what scenarios are about.
+LARGE_PAGE_MEMORY = 8192
 #: With less, nothing is set apart for a huge page of 1G.
 _HUGE_PAGE_MEMORY = 3072
 
@@ -66,14 +69,15 @@ class QemuConfig(Struct, frozen=True, kw_only=True):
     ``accel``: "tcg", "kvm", or "auto": kvm where this machine can nest, else tcg. ``cpu``: a QEMU
     CPU model, "" for the one that fits kernel and accelerator. ``vcpus``: one is quickest: the
     suites run one vCPU at a time, and under TCG the CPUs of a guest wait for each other.
-    ``append``: more kernel arguments. ``memory``: MiB; from 3072 on, one GiB of it is a huge page.
+    ``append``: more kernel arguments. ``memory``: MiB, 0 for what fits the kernel; from 3072 on,
+    one GiB of it is a huge page.
     ``device_memory``: a device whose memory slots can have; not every QEMU has it.
     ``boot_timeout``: seconds until the readiness line. ``qemu``: the program.
     """
 
     accel: str = "auto"
     cpu: str = ""
-    memory: int = DEFAULT_MEMORY
+    memory: int = 0
     vcpus: int = 1
     append: tuple[str, ...] = ()
     device_memory: bool = True
@@ -197,17 +201,18 @@ def command_line(
 ) -> list[str]:
     """QEMU's argv for a guest with EL2."""
     machine = "virt,virtualization=on,gic-version=3"
+    page_size = kernel_page_size(image)
     return [
         config.qemu,
         *("-machine", machine),
         *("-accel", f"tcg,thread={tcg_thread()}" if accel == "tcg" else accel),
         *("-cpu", cpu),
         *("-smp", str(config.vcpus)),
-        *("-m", str(config.memory)),
+        *("-m", str(memory_of(config, page_size))),
         *("-nodefaults", "-display", "none", "-no-reboot"),
         *("-kernel", image.kernel),
         *("-initrd", image.initrd),
-        *("-append", kernel_arguments(config, kernel_page_size(image))),
+        *("-append", kernel_arguments(config, page_size)),
         # Nothing from the guest to the outside; only the forwarded port leads in.
         *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{wiring.port}-:22"),
         *("-device", "virtio-net-pci,netdev=net,romfile="),
@@ -245,10 +250,15 @@ def kernel_arguments(config: QemuConfig, page_size: str = "4K") -> str:
             "sysrq_always_enabled",
             *_QUICK,
             *_SWAP_DEVICE,
-            *_huge_page(config.memory, page_size),
+            *_huge_page(memory_of(config, page_size), page_size),
             *config.append,
         )
     )
+
+
+def memory_of(config: QemuConfig, page_size: str) -> int:
+    """MiB that a guest gets whose kernel has such pages ("" where that is not known)."""
+    return config.memory or (LARGE_PAGE_MEMORY if page_size == "64K" else DEFAULT_MEMORY)
 
 
 def _huge_page(memory: int, page_size: str) -> tuple[str, ...]:

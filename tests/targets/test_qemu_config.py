@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.kernels.initramfs import OPTIONS
 from harness.targets import qemu_config
 from harness.targets.qemu_config import (
     LARGE_PAGE_CPU,
@@ -111,6 +112,22 @@ def test_a_huge_page_of_1g_needs_4k_pages_and_memory() -> None:
     assert "hugepagesz=1G" in kernel_arguments(QemuConfig()).split()
     assert "hugepagesz=1G" not in kernel_arguments(QemuConfig(memory=2048)).split()
     assert "hugepagesz=1G" not in kernel_arguments(QemuConfig(), "16K").split()
+
+
+def test_huge_pages_of_512m_have_room() -> None:
+    large = msgspec.structs.replace(IMAGE, release="6.12.0-64k")
+    for image, config, memory in (
+        (IMAGE, QemuConfig(), "3072"),
+        (large, QemuConfig(), "8192"),
+        (large, QemuConfig(memory=3072), "3072"),
+    ):
+        argv = command_line(image, config, WIRING, accel="tcg", cpu="max")
+        assert options(argv, "-m") == [memory]
+
+
+def test_swap_is_as_large_where_the_ram_disk_is_built_in() -> None:
+    words = kernel_arguments(QemuConfig()).split()
+    assert {f"brd.{option}" for option in OPTIONS["brd"].split()} <= set(words)
 
 
 def test_a_comma_in_a_path_is_escaped() -> None:
