@@ -31,6 +31,9 @@ from reference_model import scenario as sc
 from reference_model.memory import prefill_word
 from reference_model.scenario import GuestOp, GuestScenario
 
+#: How often what is refused, or otherwise out of the ordinary, is tried.
+_RARE = 0.08
+
 
 def generate_guest(seed: int, index: int, focus: str = "") -> GuestScenario:
     """Scenario number ``index`` of a seed; UsageError where there is no such focus."""
@@ -134,7 +137,7 @@ class _Walk:
         return self.tables if self.tables is not None and self.random.random() < 0.25 else None
 
     def _rarely(self) -> bool:
-        return self.random.random() < 0.08
+        return self.random.random() < _RARE
 
     # --- guest -------------------------------------------------------------------------------
 
@@ -281,9 +284,10 @@ class _Walk:
         slot = self._some_slot()
         if slot is None:
             return
-        flags = set(slot.flags)
-        flags ^= {"log_dirty"}
-        if self._rarely():
+        choice = self.random.random()
+        # Seldom as they are, which changes nothing.
+        flags = set(slot.flags) ^ ({"log_dirty"} if choice < 0.85 else set())
+        if choice < _RARE:
             flags ^= {"readonly"}
         new: tuple[sc.SlotFlag, ...] = tuple(
             flag for flag in ("log_dirty", "readonly") if flag in flags
