@@ -14,7 +14,7 @@ _MOST = 4
 
 
 def build_lifecycle() -> Path:
-    """A static aarch64 ELF: ``lifecycle COUNT [SLOTS ENTRIES PAGES]``.
+    """A static aarch64 ELF: ``lifecycle COUNT [SLOTS ENTRIES PAGES [beside]]``.
 
     It prints ``lifecycle COUNT MICROSECONDS``; what a life does is said in the source.
 

@@ -7,8 +7,11 @@
  * guest is entered, writes to PAGES new pages of one slot, in turns, and leaves by MMIO;
  * the dirty logs are read; all of it goes.
  *
- * Usage: lifecycle COUNT [SLOTS ENTRIES PAGES], else 1 1 16; prints
- * "lifecycle COUNT MICROSECONDS". It stands alone and is no part of the runtime.
+ * Usage: lifecycle COUNT [SLOTS ENTRIES PAGES [beside]], else 1 1 16; prints
+ * "lifecycle COUNT MICROSECONDS". "beside": a VM stands beside, so that none is the
+ * first or the last, for which the kernel rewrites its code (preempt_notifier_key); an
+ * emulator with several CPUs may run the old code then. It stands alone and is no part
+ * of the runtime.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -170,19 +173,22 @@ static int fits(const struct life *life)
 
 int main(int argc, char **argv)
 {
-	long count = argc == 2 || argc == 5 ? number(argv[1]) : 0;
+	long count = argc == 2 || argc == 5 || argc == 6 ? number(argv[1]) : 0;
 	struct life life = { .slots = 1, .entries = 1, .pages = 16 };
 	int kvm = checked(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
 	int run_size = checked(ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
 	struct timespec begun, ended;
 	long i, us;
 
-	if (argc == 5)
+	if (argc >= 5)
 		life = (struct life){ number(argv[2]), number(argv[3]), number(argv[4]) };
-	if (count < 1 || !fits(&life)) {
-		fprintf(stderr, "usage: lifecycle COUNT [SLOTS ENTRIES PAGES]\n");
+	if (count < 1 || !fits(&life) || (argc == 6 && strcmp(argv[5], "beside"))) {
+		fprintf(stderr, "usage: lifecycle COUNT [SLOTS ENTRIES PAGES [beside]]\n");
 		return 2;
 	}
+	/* Open until the end of the program. */
+	if (argc == 6)
+		checked(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
 	clock_gettime(CLOCK_MONOTONIC, &begun);
 	for (i = 0; i < count; i++)
 		one_life(kvm, run_size, &life);

@@ -49,6 +49,7 @@ def test_with_lanes_the_loops_run_side_by_side_too() -> None:
     plan = TargetPlan(label="k", open=lambda: target, lanes=2)
     figures = Ceiling([target], [_scenario(1, 1)]).figures(plan, 100.0)
     assert target.unplayed == 0
+    assert [argv[-1] for argv in target.started].count("beside") == 4
     assert [figure.value for figure in figures] == [0.5, 0.5]
     assert figures[0].detail.endswith("2 loops at once make 400 VMs/s, a ratio of 0.25")
 

@@ -180,8 +180,8 @@ def test_two_at_once_see_their_own_events(target: QemuTarget, program: str) -> N
 def test_a_bare_life_has_the_slots_and_entries_it_is_told(target: QemuTarget) -> None:
     """It ends with an error itself where the dirty logs lack a page that was written."""
     lifecycle = target.put(build_lifecycle(), "lifecycle")
-    for body in ([], ["1", "1", "63"], ["3", "7", "1"], ["16", "48", "21"]):
+    for body in ([], ["1", "1", "63"], ["3", "7", "1"], ["16", "48", "21", "beside"]):
         words = _lines(target, lifecycle, "2", *body)[-1].split()
         assert words[:2] == ["lifecycle", "2"]
-    for body in (["0", "1", "1"], ["17", "1", "1"], ["1", "1", "64"], ["2", "7", "16"]):
+    for body in (["0", "1", "1"], ["17", "1", "1"], ["1", "1", "64"], ["2", "7", "16"], ["1", "1", "1", "x"]):
         assert _lines(target, lifecycle, "2", *body)[-1].startswith("usage: lifecycle COUNT [")
