@@ -63,7 +63,7 @@ def level_shift(page_shift: int, level: int) -> int:
 def geometry(page_shift: int, ipa_bits: int, lpa2: bool = False, pa_52: bool = True) -> Geometry:
     """The shape of a table of ``ipa_bits`` with pages of ``1 << page_shift`` bytes.
 
-    ``pa_52``: a kernel with 64K pages has CONFIG_ARM64_PA_BITS_52, as distributions build them.
+    ``pa_52``: with 64K pages an output address may have 52 bits, as distributions build kernels.
     """
     levels = max(2, (ipa_bits - _CONCATENATED_BITS - 4) // (page_shift - 3))
     start = 4 - levels

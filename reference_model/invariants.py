@@ -51,7 +51,7 @@ def violations(
     scenario: PgtableScenario, observations: Sequence[Observation], env: Environment
 ) -> list[Violation]:
     """All violations in a run of a scenario; ``observations`` are of its first steps, in order."""
-    shape = geometry(env.page_shift, scenario.ipa_bits, env.lpa2, env.pa_52)
+    shape = geometry(env.page_shift, scenario.ipa_bits, lpa2=env.lpa2)
     found = []
     before = _BEFORE_ALL
     earlier: PgtableOp | None = None

@@ -54,7 +54,13 @@ class Stage2Machine:
     def __init__(
         self, ipa_bits: int, memcache: int | None, knobs: Stage2Knobs, env: Environment
     ) -> None:
-        shape = geometry(env.page_shift, ipa_bits, lpa2=env.lpa2 and knobs.lpa2, pa_52=env.pa_52)
+        shape = geometry(
+            env.page_shift,
+            ipa_bits,
+            lpa2=env.lpa2 and knobs.lpa2,
+            # Where nothing is checked, the descriptor's bits are the limit, and 64K pages have 52.
+            pa_52=env.pa_52 or not knobs.pa_beyond_clears,
+        )
         self.state = Stage2(shape, knobs, fwb=env.fwb, tlb_range=env.tlb_range)
         self.memcache = memcache
         self._runs = Runs(env.fwb)

@@ -27,8 +27,8 @@ from reference_model.transition_sight import Sight, is_empty, sight
 from reference_model.transition_universe import Aim, universe
 from reference_model.transitions import Watcher
 
-#: Facts that do not make other scenarios of a seed: which code a guest runs is nothing to the page
-#: table, and the last physical address is something to few.
+#: Facts that are no part of a seed, so that it gives the same scenarios with and without them:
+#: which code a guest runs, and how a kernel with 64K pages was built.
 _NO_SEED = frozenset({"zva_keeps_code", "pa_52"})
 #: Transitions that one scenario aims at.
 _AIMS = 3

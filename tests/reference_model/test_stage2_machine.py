@@ -251,6 +251,18 @@ def test_64k_pages_and_lpa2_have_52_bits() -> None:
     )
 
 
+def test_without_52_bits_only_a_kernel_that_checks_clears() -> None:
+    """kvm_get_parange_max asks for CONFIG_ARM64_PA_BITS_52, kvm_phys_to_pte for 64K pages alone."""
+    high = (1 << 52) - (1 << 16)
+    top = Map(ipa=0, size=1 << 16, pa=high, prot="r")
+    env = Environment(page_shift=16, pa_52=False)
+    for profile in EVERY:
+        [seen] = run(profile, top, env=env)
+        leaf = (0, 1 << 16, high, "r", 0, True, "normal", 1)
+        checks = PROFILES[profile].stage2.pa_beyond_clears
+        assert seen.leaves == (() if checks else (leaf,)), profile
+
+
 # --- granules ----------------------------------------------------------------------------------
 
 
