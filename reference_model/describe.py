@@ -111,7 +111,7 @@ def value_text(channel: str, value: Any) -> str:
         return " ".join(words)
     if channel == "maps" and isinstance(value, (list, tuple)):
         return "[" + ", ".join(_call(call) for call in value) + "]"
-    if channel == "stats" and isinstance(value, dict):
+    if channel in ("stats", "cmo", "cmo_pages", "tlbi") and isinstance(value, dict):
         return " ".join(f"{name} {count}" for name, count in value.items())
     if channel == "leaves" and isinstance(value, (list, tuple)):
         return ", ".join(_leaves(run) for run in value) or "no leaf"

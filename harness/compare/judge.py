@@ -255,8 +255,6 @@ def _headline(first: StepDifference, run: ScenarioRun) -> str:
 
 def _short(channel: str, value: Any) -> str:
     text = value_text(channel, value)
-    if channel in ("cmo", "cmo_pages", "tlbi") and isinstance(value, dict):
-        text = " ".join(f"{key} {count}" for key, count in value.items())
     return text if len(text) <= _MAX_WORDS else text[: _MAX_WORDS - 1] + "…"
 
 

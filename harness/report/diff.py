@@ -180,8 +180,6 @@ def _text(channel: str, value: Any) -> str:
     if channel == "annotations" and isinstance(value, (list, tuple)):
         return ", ".join(f"{ipa:x} +{size * count:#x} owner {owner:#x}"
                          for ipa, size, owner, count in value) or "none"  # fmt: skip
-    if channel in ("cmo", "cmo_pages", "tlbi") and isinstance(value, dict):
-        return " ".join(f"{key} {number}" for key, number in value.items())
     return value_text(channel, value)
 
 

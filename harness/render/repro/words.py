@@ -34,6 +34,4 @@ def channel_words(channel: str, value: Any) -> list[str]:
         lines = [form(run) for run in value[:_MOST_RUNS]]
         lines += [f"and {len(value) - _MOST_RUNS} runs more"] if len(value) > _MOST_RUNS else []
         return lines or ["none"]
-    if channel in ("cmo", "cmo_pages", "tlbi") and isinstance(value, dict):
-        return [", ".join(f"{key} {number}" for key, number in value.items())]
     return [value_text(channel, value)]
