@@ -84,7 +84,7 @@ def _all_lives(guests: Sequence[Target], loops: int, loop: _Loop) -> float:
     """VM life cycles a second with so many loops at once in each guest."""
     words = [str(number) for number in (_LIVES, loop.slots, loop.entries, loop.pages)]
     if loops > 1:
-        words.append("beside")  # or QEMU before 8.1 may run code that the kernel has rewritten
+        words.append("beside")  # without it they stand still now and then: docs/guests.md
     programs = [(guest, [guest.put(build_lifecycle(), "lifecycle"), *words]) for guest in guests]
     with ThreadPoolExecutor(len(guests) * loops) as pool:
         return sum(pool.map(_lives, programs * loops))

@@ -9,8 +9,8 @@
  *
  * Usage: lifecycle COUNT [SLOTS ENTRIES PAGES [beside]], else 1 1 16; prints
  * "lifecycle COUNT MICROSECONDS". "beside": a VM stands beside, so that none is the
- * first or the last, for which the kernel rewrites its code (preempt_notifier_key); an
- * emulator with several CPUs may run the old code then. It stands alone and is no part
+ * first or the last, for which the kernel rewrites its code (preempt_notifier_key): two
+ * loops at once stood still without it (docs/guests.md). It stands alone and is no part
  * of the runtime.
  */
 #include <errno.h>
